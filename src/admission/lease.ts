@@ -1,0 +1,73 @@
+import type { Clock } from "../clock.ts";
+import type { Ledger, Reservation } from "../ledger/ledger.ts";
+import type { Cost } from "../limit/cost.ts";
+import type { Path } from "./path.ts";
+
+/** Who gave the lease. */
+export interface LeaseOwner {
+  readonly clock: Clock;
+  /** Room may have come back on `path`. */
+  settled(path: Path): void;
+}
+
+/**
+ * The right to send one request upstream, now. Exactly one of `commit` and `cancel` takes effect, once; forgetting
+ * both leaves the reservation charged until its window ends.
+ */
+export class Lease {
+  readonly waitedMs: number;
+  readonly #ledger: Ledger;
+  readonly #clock: Clock;
+  readonly #reservation: Reservation;
+  readonly #owner: LeaseOwner;
+  readonly #path: Path;
+  #open = true;
+
+  constructor(owner: LeaseOwner, ledger: Ledger, path: Path, reservation: Reservation, waitedMs: number) {
+    this.#owner = owner;
+    this.#ledger = ledger;
+    this.#clock = owner.clock;
+    this.#path = path;
+    this.#reservation = reservation;
+    this.waitedMs = waitedMs;
+    this.committed = ledger.committed(reservation);
+  }
+
+  /** Resolves when the reservation is safe in the store, null where it is already: do not dispatch before. */
+  readonly committed: Promise<void> | null;
+
+  /** What is charged for now. */
+  get reserved(): Readonly<Cost> {
+    return this.#reservation.cost;
+  }
+
+  get open(): boolean {
+    return this.#open;
+  }
+
+  /** The request has left in full; the upstream counts it within the arrival margin. */
+  sent(): void {
+    this.#ledger.sent(this.#reservation, this.#clock.now());
+  }
+
+  /** The upstream's headers are here: it has counted the request. */
+  arrived(): void {
+    this.#ledger.arrived(this.#reservation, this.#clock.now());
+  }
+
+  /** Settles with what the request really cost. */
+  commit(actual: Readonly<Cost>): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#ledger.settle(this.#reservation, this.#clock.now(), actual);
+    this.#owner.settled(this.#path);
+  }
+
+  /** The request never left: everything is given back. */
+  cancel(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#ledger.release(this.#reservation, this.#clock.now());
+    this.#owner.settled(this.#path);
+  }
+}

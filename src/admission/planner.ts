@@ -1,0 +1,262 @@
+import type { Clock } from "../clock.ts";
+import type { Account } from "../ledger/account.ts";
+import type { Cost } from "../limit/cost.ts";
+import { Heap } from "../queue/heap.ts";
+import type { Waiting } from "../queue/lane.ts";
+import { goesBefore, Line } from "../queue/line.ts";
+import { Shares } from "../queue/shares.ts";
+import { fits, worstStart } from "./forecast.ts";
+import { Guard } from "./guard.ts";
+import type { Pending } from "./pending.ts";
+
+/** What a planner needs from its scheduler. */
+export interface PlannerHost {
+  readonly clock: Clock;
+  /** Reserves for `item`, which fits, and ends its wait. It has left the queue already. */
+  grant(item: Pending, now: number): void;
+  /** Ends the wait of `item` because its deadline has come. It has left the queue already. */
+  expire(item: Pending, now: number): void;
+}
+
+/**
+ * Decides what goes next among requests that share limits, directly or through others.
+ *
+ * `pump` runs on every settlement, on timers, and on arrivals that may change the order: take the best head that
+ * fits; once the best does not fit, guard it and let pass only what does not put it off. Then set one timer, for the
+ * next moment at which time alone makes room or a deadline ends a wait.
+ */
+export class Planner {
+  readonly #host: PlannerHost;
+  readonly #shares = new Shares();
+  readonly #lines = new Map<string, Line>();
+  /** What all waiting requests will be charged together. */
+  readonly ahead: Cost = { requests: 0, tokens: 0, input_tokens: 0, output_tokens: 0, total_tokens: 0 };
+  readonly #deadlines = new Heap<Pending>((a, b) => a.deadlineAt < b.deadlineAt);
+  /** The first of each line, none of which could start at the last pump. */
+  readonly #heads = new Map<Line, Pending>();
+  /** Their guards, made when something wants to pass. */
+  readonly #guards = new Map<Line, Guard>();
+  /** When time alone should make room for someone. */
+  #wakeAt = Infinity;
+  #timerAt = Infinity;
+  #cancelTimer: () => void = () => undefined;
+  #pumping = false;
+  #again = false;
+
+  constructor(host: PlannerHost) {
+    this.#host = host;
+  }
+
+  get size(): number {
+    return this.#deadlines.size;
+  }
+
+  /** Every waiting request, in no order. */
+  *waiting(): Iterable<Pending> {
+    yield* this.#deadlines.items();
+  }
+
+  /** Puts a request into the queue; it may be granted before this returns. */
+  enqueue(draft: Omit<Pending, "line">): void {
+    const now = this.#host.clock.now();
+    const { path } = draft.request;
+    let line = this.#lines.get(path.key);
+    const isNewLine = line === undefined;
+    line ??= new Line(this.#shares);
+    if (isNewLine) this.#lines.set(path.key, line);
+    const item: Pending = Object.assign(draft, { line });
+    line.push(item);
+    this.#deadlines.push(item);
+    this.#count(item, 1);
+    if (isNewLine || !this.#fitsInto(item, now)) this.pump();
+  }
+
+  /** Takes a request out of the queue: its client left, or it can no longer succeed. */
+  remove(item: Pending): void {
+    if (!this.#take(item)) return;
+    this.pump();
+  }
+
+  /** Empties the queue without ending anybody's wait, for another planner to take over. */
+  takeAll(): Pending[] {
+    const all = [...this.waiting()];
+    for (const item of all) this.#take(item);
+    this.#arm(this.#host.clock.now());
+    return all.toSorted((a, b) => a.seq - b.seq);
+  }
+
+  /** Lets go what can go now. */
+  pump(): void {
+    if (this.#pumping) {
+      this.#again = true;
+      return;
+    }
+    this.#pumping = true;
+    do {
+      this.#again = false;
+      const now = this.#host.clock.now();
+      this.#expire(now);
+      for (const line of this.#lines.values()) line.smart = isSmart(line, now);
+      while (this.#step(now));
+      this.#arm(now);
+    } while (this.#again);
+    this.#pumping = false;
+  }
+
+  /** Grants the best head, or one that may pass it. False if nothing can go; then it is planned when to look again. */
+  #step(now: number): boolean {
+    this.#heads.clear();
+    this.#guards.clear();
+    this.#wakeAt = Infinity;
+    const picks = this.#picks();
+    let best: Pending | null = null;
+    for (const item of picks) {
+      const head = this.#heads.get(item.line);
+      if (head !== undefined && !this.#before(item, head, now)) continue;
+      this.#heads.set(item.line, item);
+      if (best === null || this.#before(item, best, now)) best = item;
+    }
+    if (best === null) return false;
+    if (fits(best.request.path.limits, best.cost, now)) {
+      this.#grant(best, now);
+      return true;
+    }
+    const fitting = picks.filter((item) => fits(item.request.path.limits, item.cost, now));
+    if (fitting.length > 1) fitting.sort((a, b) => (this.#before(a, b, now) ? -1 : 1));
+    const passing = fitting.find((item) => this.#mayPass(item, now));
+    if (passing === undefined) this.#plan(picks, now);
+    else this.#grant(passing, now);
+    return passing !== undefined;
+  }
+
+  /** Whether `item`, which fits, puts off none of the heads before it. */
+  #mayPass(item: Pending, now: number): boolean {
+    for (const [line, head] of this.#heads) {
+      if (head === item || !this.#before(head, item, now)) continue;
+      let guard = this.#guards.get(line);
+      if (guard === undefined) {
+        guard = new Guard(head, now);
+        this.#guards.set(line, guard);
+      }
+      if (!guard.lets(item, now)) return false;
+    }
+    return true;
+  }
+
+  /**
+   * The short way for a newcomer while the plan stands: behind its line's head it changes nothing but, perhaps,
+   * passes it. Returns false where the plan has to be made again.
+   */
+  #fitsInto(item: Pending, now: number): boolean {
+    const head = this.#heads.get(item.line);
+    if (this.#pumping || head === undefined || now >= this.#timerAt) return false;
+    if (item.line.isPick(item)) {
+      if (this.#before(item, head, now)) return false;
+      if (fits(item.request.path.limits, item.cost, now)) {
+        if (this.#mayPass(item, now)) return false;
+      } else if (item.cost.total_tokens < head.cost.total_tokens) this.#wakeFor(item, now);
+    }
+    this.#arm(now);
+    return true;
+  }
+
+  /** Sets `#wakeAt` to when a head, or the smallest request of a line, fits by time alone. */
+  #plan(picks: readonly Pending[], now: number): void {
+    const smallest = new Map(this.#heads);
+    for (const item of picks) {
+      if (item.cost.total_tokens < (smallest.get(item.line)?.cost.total_tokens ?? 0)) smallest.set(item.line, item);
+    }
+    for (const item of this.#heads.values()) this.#wakeFor(item, now);
+    for (const item of smallest.values()) if (this.#heads.get(item.line) !== item) this.#wakeFor(item, now);
+  }
+
+  #wakeFor(item: Pending, now: number): void {
+    const at = worstStart(item.request.path.limits, item.cost, now);
+    if (at > now) this.#wakeAt = Math.min(this.#wakeAt, at);
+  }
+
+  #grant(item: Pending, now: number): void {
+    const client = item.flow?.client;
+    if (client !== undefined) {
+      this.#shares.serve(client, Math.max(1, item.cost.total_tokens), item.weight);
+      for (const flow of client.flows) flow.lane.reorder(flow);
+    }
+    this.#take(item);
+    this.#host.grant(item, now);
+  }
+
+  #expire(now: number): void {
+    for (let item = this.#deadlines.first(); item !== undefined; item = this.#deadlines.first()) {
+      if (item.deadlineAt > now) return;
+      this.#take(item);
+      this.#host.expire(item, now);
+    }
+  }
+
+  /** Takes `item` out of every list; false if it was in none. */
+  #take(item: Pending): boolean {
+    if (item.flow === null) return false;
+    const { path } = item.request;
+    item.line.remove(item);
+    if (item.line.size === 0) {
+      this.#lines.delete(path.key);
+      this.#heads.delete(item.line);
+    }
+    this.#deadlines.remove(item);
+    this.#count(item, -1);
+    return true;
+  }
+
+  #count({ request, cost }: Pending, sign: 1 | -1): void {
+    for (const account of request.path.accounts) account.waiting += sign;
+    this.ahead.requests += sign * cost.requests;
+    this.ahead.tokens += sign * cost.tokens;
+    this.ahead.input_tokens += sign * cost.input_tokens;
+    this.ahead.output_tokens += sign * cost.output_tokens;
+    this.ahead.total_tokens += sign * cost.total_tokens;
+  }
+
+  #picks(): Pending[] {
+    const picks: Waiting[] = [];
+    for (const line of this.#lines.values()) line.picks(picks);
+    return picks as Pending[];
+  }
+
+  #before(a: Pending, b: Pending, now: number): boolean {
+    return goesBefore(a, b, now, a.line.smart && b.line.smart);
+  }
+
+  /** Keeps the one timer at the next moment that matters. */
+  #arm(now: number): void {
+    const at = Math.min(this.#wakeAt, this.#deadlines.first()?.deadlineAt ?? Infinity);
+    if (at === this.#timerAt) return;
+    this.#cancelTimer();
+    this.#timerAt = at;
+    this.#cancelTimer = () => undefined;
+    if (at === Infinity) return;
+    this.#cancelTimer = this.#host.clock.at(Math.max(at, now), () => {
+      this.#timerAt = Infinity;
+      this.pump();
+    });
+  }
+}
+
+/** Whether small requests go first: the token limit is fuller than the threshold and tighter than that of requests. */
+function isSmart(line: Line, now: number): boolean {
+  const item = line.anyone() as Pending | null;
+  return item?.request.path.accounts.some((account) => prefersSmall(account, now)) ?? false;
+}
+
+function prefersSmall(account: Account, now: number): boolean {
+  const { priorityThreshold } = account.spec;
+  if (priorityThreshold === null) return false;
+  let tokens = 0;
+  let requests = 0;
+  for (const limit of account.limits) {
+    if (limit.unit === "slots" || limit.max === Infinity) continue;
+    const ratio = 1 - limit.usage(now).remaining / limit.max;
+    if (limit.unit === "requests") requests = Math.max(requests, ratio);
+    else tokens = Math.max(tokens, ratio);
+  }
+  return tokens > priorityThreshold && tokens > requests;
+}

@@ -1,0 +1,31 @@
+import type { ErrorCode } from "../errors.ts";
+import type { Cost } from "../limit/cost.ts";
+import type { Priority } from "../queue/lane.ts";
+import type { Path } from "./path.ts";
+
+/** What a request asks of admission. */
+export interface AdmissionRequest {
+  readonly path: Path;
+  readonly cost: Readonly<Cost>;
+  /** How it is expected to end: milliseconds from its start, and the final cost. Null where nothing is known. */
+  readonly outlook: { durationMs: number; cost: Readonly<Cost> } | null;
+  readonly priority: Priority;
+  /** Whom it counts for in fairness, and with what weight (1 is normal). */
+  readonly client: string;
+  readonly weight: number;
+  /** Longest wait that the caller puts up with, ms from now; the accounts' own limits hold as well. */
+  readonly patienceMs: number;
+  /** Bytes of body that it holds while it waits. */
+  readonly bodyBytes: number;
+  /** Its body is still arriving and will be passed on as it comes. */
+  readonly uploading: boolean;
+  readonly signal: AbortSignal | null;
+}
+
+/** Why a request will not go, and what the client can do about it. A value, not an exception: nothing is broken. */
+export interface Refusal {
+  readonly refused: ErrorCode;
+  readonly message: string;
+  /** Milliseconds until a retry makes sense; null where it never does. */
+  readonly retryAfterMs: number | null;
+}

@@ -1,0 +1,242 @@
+import type { Clock } from "../clock.ts";
+import type { ErrorCode } from "../errors.ts";
+import type { Ledger, ReserveOptions } from "../ledger/ledger.ts";
+import type { Limit } from "../limit/limit.ts";
+import { earliestStart, exceeded, startBehind } from "./forecast.ts";
+import { Lease } from "./lease.ts";
+import type { Pending } from "./pending.ts";
+import type { PlannerHost } from "./planner.ts";
+import { Planner } from "./planner.ts";
+import type { Path } from "./path.ts";
+import type { AdmissionRequest, Refusal } from "./request.ts";
+
+/** Bodies that waiting requests may hold together (contract, section 4). */
+const maxWaitingBytes = 256 * 1024 * 1024;
+
+/**
+ * Admission: turns a request into a lease, at once where there is room and nobody waits, else when its turn comes.
+ * The ledger says what fits, a planner for each group of limits says who is next.
+ */
+export class Scheduler implements PlannerHost {
+  readonly clock: Clock;
+  readonly #ledger: Ledger;
+  readonly #planners = new Map<string, Planner>();
+  #lastSeq = 0;
+  #waitingBytes = 0;
+  /** While draining: when what still waits is given up; null otherwise. */
+  #drainUntil: number | null = null;
+
+  constructor(clock: Clock, ledger: Ledger) {
+    this.clock = clock;
+    this.#ledger = ledger;
+  }
+
+  /** Requests that wait. */
+  get waiting(): number {
+    let sum = 0;
+    for (const planner of this.#planners.values()) sum += planner.size;
+    return sum;
+  }
+
+  /** Bytes of body held by them. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  /**
+   * Asks for admission. Synchronous wherever nobody has to wait.
+   * Rejects with the signal's reason if the client leaves the queue; refusals are values.
+   */
+  admit(request: AdmissionRequest): Lease | Refusal | Promise<Lease | Refusal> {
+    const now = this.clock.now();
+    const { path } = request;
+    if (this.#drainUntil !== null) return this.#shuttingDown(now);
+    const planner = this.#planners.get(path.group);
+    if (planner === undefined || planner.size === 0) {
+      const made = this.#ledger.reserve(now, path.accounts, request.cost, reserveOptions(request, now));
+      if ("id" in made) return new Lease(this, this.#ledger, path, made, 0);
+    }
+    return this.#refusalOnArrival(request, now) ?? this.#wait(request, now);
+  }
+
+  /** What changed limits no longer allow is refused, and what they allow now goes. Call after accounts changed. */
+  replan(): void {
+    const now = this.clock.now();
+    const moved: Pending[] = [];
+    for (const [group, planner] of this.#planners) {
+      for (const item of [...planner.waiting()]) {
+        const limit = exceeded(item.request.path.limits, item.cost);
+        if (limit === null) continue;
+        planner.remove(item);
+        item.end(tooLarge(item.request, limit));
+      }
+      const stays = [...planner.waiting()].every((item) => item.request.path.group === group);
+      if (!stays) moved.push(...planner.takeAll());
+      this.#forgetIfIdle(group, planner);
+    }
+    for (const item of moved) this.#plannerOf(item.request.path.group).enqueue(item);
+    for (const item of moved) item.deadlineAt = Math.max(item.deadlineAt, now);
+    for (const planner of this.#planners.values()) planner.pump();
+  }
+
+  /**
+   * Stops taking requests. What waits may still go within `graceMs`; what surely cannot is refused now, the rest
+   * when the time is up.
+   */
+  drain(graceMs: number): void {
+    const now = this.clock.now();
+    const until = now + graceMs;
+    this.#drainUntil = until;
+    for (const planner of this.#planners.values()) {
+      for (const item of planner.takeAll()) {
+        if (earliestStart(item.request.path.limits, item.cost, now) > until) item.end(this.#shuttingDown(now));
+        else {
+          item.deadlineAt = Math.min(item.deadlineAt, until);
+          planner.enqueue(item);
+        }
+      }
+    }
+  }
+
+  grant(item: Pending, now: number): void {
+    const { request } = item;
+    const made = this.#ledger.reserve(now, request.path.accounts, item.cost, reserveOptions(request, now));
+    if (!("id" in made)) throw new Error("A planner granted what does not fit");
+    item.end(new Lease(this, this.#ledger, request.path, made, now - item.arrivedAt));
+  }
+
+  expire(item: Pending, now: number): void {
+    if (this.#drainUntil !== null && item.deadlineAt >= this.#drainUntil) item.end(this.#shuttingDown(now));
+    else item.end(this.#tooLate(item.request, now));
+  }
+
+  settled({ group }: Path): void {
+    const planner = this.#planners.get(group);
+    if (planner === undefined) return;
+    if (planner.size > 0) planner.pump();
+    this.#forgetIfIdle(group, planner);
+  }
+
+  #plannerOf(group: string): Planner {
+    let planner = this.#planners.get(group);
+    if (planner === undefined) {
+      planner = new Planner(this);
+      this.#planners.set(group, planner);
+    }
+    return planner;
+  }
+
+  #forgetIfIdle(group: string, planner: Planner): void {
+    if (planner.size === 0) this.#planners.delete(group);
+  }
+
+  #refusalOnArrival(request: AdmissionRequest, now: number): Refusal | null {
+    const { path, cost } = request;
+    const limit = exceeded(path.limits, cost);
+    if (limit !== null) return tooLarge(request, limit);
+    if (earliestStart(path.limits, cost, now) > now + patience(request)) return this.#tooLate(request, now);
+    const full = path.accounts.find((account) => account.waiting >= account.spec.maxQueueDepth);
+    if (full !== undefined) {
+      const text = `${full.waiting} requests are waiting for ${full.name} already (max_queue_depth).`;
+      return this.#refuse("QUEUE_FULL", text, request, now);
+    }
+    if (this.#waitingBytes + request.bodyBytes > maxWaitingBytes) {
+      return this.#refuse("QUEUE_FULL", "Waiting requests hold all the memory they may.", request, now);
+    }
+    return null;
+  }
+
+  #wait(request: AdmissionRequest, now: number): Promise<Lease | Refusal> {
+    const { promise, resolve, reject } = Promise.withResolvers<Lease | Refusal>();
+    const { path, signal } = request;
+    const end = (outcome: Lease | Refusal): void => {
+      this.#waitingBytes -= request.bodyBytes;
+      signal?.removeEventListener("abort", leave);
+      resolve(outcome);
+    };
+    const item: Omit<Pending, "line"> = {
+      request,
+      end,
+      seq: ++this.#lastSeq,
+      priority: request.priority,
+      client: request.client,
+      weight: request.weight,
+      cost: request.cost,
+      arrivedAt: now,
+      timeoutMs: Math.min(...path.accounts.map(({ spec }) => spec.requestTimeoutMs)),
+      deadlineAt: now + patience(request),
+      flow: null,
+      previousInLane: null,
+      nextInLane: null,
+      previousInFlow: null,
+      nextInFlow: null,
+      place: -1,
+    };
+    const leave = (): void => {
+      if (item.flow === null) return;
+      this.#waitingBytes -= request.bodyBytes;
+      this.#planners.get(path.group)?.remove(item as Pending);
+      reject(signal?.reason);
+    };
+    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    signal?.addEventListener("abort", leave, { once: true });
+    this.#waitingBytes += request.bodyBytes;
+    this.#plannerOf(path.group).enqueue(item);
+    return promise;
+  }
+
+  #tooLate(request: AdmissionRequest, now: number): Refusal {
+    const text = `No room in ${names(request)} within the ${seconds(patience(request))} that this request may wait.`;
+    return this.#refuse("QUEUE_TIMEOUT", text, request, now);
+  }
+
+  /** A refusal for want of room, with the time at which there should be some for this request. */
+  #refuse(code: ErrorCode, text: string, request: AdmissionRequest, now: number): Refusal {
+    const ahead = this.#planners.get(request.path.group)?.ahead ?? nothing;
+    const retryAfterMs = Math.max(0, startBehind(request.path.limits, request.cost, ahead, now) - now);
+    return { refused: code, message: `${text} Try again in ${seconds(retryAfterMs)}.`, retryAfterMs };
+  }
+
+  #shuttingDown(now: number): Refusal {
+    const retryAfterMs = Math.max(1_000, (this.#drainUntil ?? now) - now);
+    return { refused: "SHUTTING_DOWN", message: "Cooldown is shutting down. Try again in a moment.", retryAfterMs };
+  }
+}
+
+const nothing = { requests: 0, tokens: 0, input_tokens: 0, output_tokens: 0, total_tokens: 0 };
+
+function reserveOptions({ outlook, uploading }: AdmissionRequest, now: number): ReserveOptions {
+  return {
+    outlook: outlook === null ? null : { endAt: now + outlook.durationMs, cost: outlook.cost },
+    uploading,
+  };
+}
+
+/** How long a request may wait: its own patience and the limits' `request_timeout`, ms. */
+function patience({ path, patienceMs }: AdmissionRequest): number {
+  let ms = patienceMs;
+  for (const { spec } of path.accounts) ms = Math.min(ms, spec.requestTimeoutMs);
+  return ms;
+}
+
+function names({ path }: AdmissionRequest): string {
+  return path.accounts.map(({ name }) => name).join(" and ");
+}
+
+function seconds(ms: number): string {
+  return `${Math.ceil(ms / 100) / 10} s`;
+}
+
+function tooLarge({ path, cost }: AdmissionRequest, limit: Limit): Refusal {
+  const amount = limit.unit === "slots" ? 1 : cost[limit.unit];
+  const what = limit.unit.replace("_", " ");
+  const per = limit.window === null ? "" : ` a ${limit.window}`;
+  const quota = path.accounts.find(({ limits }) => limits.includes(limit))?.name ?? "";
+  return {
+    refused: "EXCEEDS_QUOTA",
+    message:
+      `This request needs ${amount} ${what}, more than the whole limit of ${limit.max}${per} of ${quota}: ` +
+      "it could never be sent. Make it smaller, or lower its max_tokens.",
+    retryAfterMs: null,
+  };
+}

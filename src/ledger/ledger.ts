@@ -1,0 +1,62 @@
+import type { Cost } from "../limit/cost.ts";
+import type { Entry, Limit } from "../limit/limit.ts";
+import type { Account, AccountSpec } from "./account.ts";
+
+/** What was charged for one request, over every limit on its way. Opaque to everyone but the ledger. */
+export interface Reservation {
+  /** Grows with every reservation of a process. */
+  readonly id: number;
+  readonly accounts: readonly Account[];
+  readonly limits: readonly Limit[];
+  readonly entries: readonly Entry[];
+  readonly cost: Readonly<Cost>;
+  open: boolean;
+}
+
+/** How a request is expected to end; see `Outlook` for one limit. */
+export interface CostOutlook {
+  endAt: number;
+  cost: Readonly<Cost>;
+}
+
+export interface ReserveOptions {
+  outlook: CostOutlook | null;
+  /** The body is still arriving: when the request will have left is not known yet. */
+  uploading: boolean;
+}
+
+/**
+ * Where usage is recorded. One request reserves over all its accounts or none; each reservation is settled or
+ * released once, later calls change nothing. Times are ms since the epoch, never running backwards.
+ */
+export interface Ledger {
+  /** The account of that name, made on first use and given `spec`. */
+  account(spec: AccountSpec): Account;
+  /** All accounts there are. */
+  accounts(): Iterable<Account>;
+  /** Forgets an account that is not configured any more once nothing is charged to it. */
+  forget(account: Account): void;
+
+  /** Charges `cost` to all accounts, or to none: then when it fits by time alone (Infinity: never by that). */
+  reserve(
+    now: number,
+    accounts: readonly Account[],
+    cost: Readonly<Cost>,
+    options: ReserveOptions,
+  ): Reservation | { retryAt: number };
+  /** Resolves when the reservation survives this process; null if that is so already. Rejects if the store failed. */
+  committed(reservation: Reservation): Promise<void> | null;
+  /** The request has left in full. */
+  sent(reservation: Reservation, now: number): void;
+  /** The upstream's answer has begun. */
+  arrived(reservation: Reservation, now: number): void;
+  /** The final cost is `actual`. */
+  settle(reservation: Reservation, now: number, actual: Readonly<Cost>): void;
+  /** The request never left: nothing is charged. */
+  release(reservation: Reservation, now: number): void;
+
+  /** False while reservations cannot be stored. */
+  healthy(): boolean;
+  /** Writes what is not written yet and lets the store go. */
+  close(): void;
+}

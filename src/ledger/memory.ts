@@ -1,0 +1,112 @@
+import type { Cost } from "../limit/cost.ts";
+import { amountOf } from "../limit/cost.ts";
+import type { Entry, Limit, Outlook } from "../limit/limit.ts";
+import type { AccountSpec } from "./account.ts";
+import { Account } from "./account.ts";
+import type { CostOutlook, Ledger, Reservation, ReserveOptions } from "./ledger.ts";
+
+/** Usage in memory: gone with the process. Also the working state of ledgers that store it. */
+export class MemoryLedger implements Ledger {
+  readonly #accounts = new Map<string, Account>();
+  #lastId: number;
+
+  /** @param lastId reservations are numbered from the one after it */
+  constructor(lastId = 0) {
+    this.#lastId = lastId;
+  }
+
+  account(spec: AccountSpec): Account {
+    const known = this.#accounts.get(spec.name);
+    if (known !== undefined) {
+      if (known.spec !== spec) known.respec(spec);
+      return known;
+    }
+    const account = new Account(spec);
+    this.#accounts.set(spec.name, account);
+    return account;
+  }
+
+  accounts(): Iterable<Account> {
+    return this.#accounts.values();
+  }
+
+  forget(account: Account): void {
+    this.#accounts.delete(account.name);
+  }
+
+  reserve(
+    now: number,
+    accounts: readonly Account[],
+    cost: Readonly<Cost>,
+    options: ReserveOptions,
+  ): Reservation | { retryAt: number } {
+    const limits = limitsOf(accounts);
+    if (limits.every((limit) => limit.fits(now, amountOf(cost, limit.unit)))) {
+      return this.charge(now, accounts, limits, cost, options.outlook);
+    }
+    return { retryAt: Math.max(...limits.map((limit) => limit.fitsAt(now, amountOf(cost, limit.unit)))) };
+  }
+
+  /** Charges without asking whether it fits: what was asked before, or what a store remembers. */
+  charge(
+    now: number,
+    accounts: readonly Account[],
+    limits: readonly Limit[],
+    cost: Readonly<Cost>,
+    outlook: CostOutlook | null,
+  ): Reservation {
+    const entries: Entry[] = [];
+    for (const limit of limits) {
+      const expected: Outlook | null =
+        outlook === null ? null : { endAt: outlook.endAt, amount: amountOf(outlook.cost, limit.unit) };
+      entries.push(limit.charge(now, amountOf(cost, limit.unit), expected));
+    }
+    return { id: ++this.#lastId, accounts, limits, entries, cost, open: true };
+  }
+
+  committed(): null {
+    return null;
+  }
+
+  sent(reservation: Reservation, now: number): void {
+    each(reservation, (limit, entry) => limit.sent(entry, now));
+  }
+
+  arrived(reservation: Reservation, now: number): void {
+    each(reservation, (limit, entry) => limit.arrived(entry, now));
+  }
+
+  settle(reservation: Reservation, now: number, actual: Readonly<Cost>): void {
+    if (!reservation.open) return;
+    reservation.open = false;
+    each(reservation, (limit, entry) => limit.settle(entry, now, amountOf(actual, limit.unit)));
+  }
+
+  release(reservation: Reservation, now: number): void {
+    if (!reservation.open) return;
+    reservation.open = false;
+    each(reservation, (limit, entry) => limit.release(entry, now));
+  }
+
+  healthy(): boolean {
+    return true;
+  }
+
+  close(): void {}
+}
+
+/** The limits of all `accounts`, in order. */
+function limitsOf(accounts: readonly Account[]): readonly Limit[] {
+  const [first] = accounts;
+  if (accounts.length === 1 && first !== undefined) return first.limits;
+  return accounts.flatMap((account) => account.limits);
+}
+
+function each(reservation: Reservation, run: (limit: Limit, entry: Entry) => void): void {
+  const { limits, entries } = reservation;
+  for (let i = 0; i < limits.length; i++) {
+    const limit = limits[i];
+    const entry = entries[i];
+    if (limit !== undefined && entry !== undefined) run(limit, entry);
+  }
+}

@@ -1,0 +1,347 @@
+import type { Database, Statement } from "bun:sqlite";
+import type { Clock } from "../clock.ts";
+import { ProxyError } from "../errors.ts";
+import type { Cost } from "../limit/cost.ts";
+import type { Mark } from "../limit/limit.ts";
+import { windowMs } from "../limit/limit.ts";
+import type { Account, AccountSpec } from "./account.ts";
+import type { Ledger, Reservation, ReserveOptions } from "./ledger.ts";
+import { MemoryLedger } from "./memory.ts";
+
+/** The ledger's tables, one statement list a version: append, never change. */
+export const ledgerMigrations: readonly string[] = [
+  `CREATE TABLE account (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+   -- Reservations that are not settled. "at" is when the request left, NULL while its body is still arriving.
+   CREATE TABLE open (
+     id INTEGER NOT NULL, account INTEGER NOT NULL, at REAL,
+     requests INTEGER NOT NULL, tokens INTEGER NOT NULL, input_tokens INTEGER NOT NULL,
+     output_tokens INTEGER NOT NULL, total_tokens INTEGER NOT NULL,
+     PRIMARY KEY (account, id)
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE mark (
+     account INTEGER NOT NULL, limit_key TEXT NOT NULL, slot INTEGER NOT NULL,
+     at REAL NOT NULL, value REAL NOT NULL, expires_at REAL,
+     PRIMARY KEY (account, limit_key, slot)
+   ) STRICT, WITHOUT ROWID;`,
+];
+
+/** Settlements may wait this long for a transaction; a crash before it counts them as reserved, which errs to fewer. */
+const settleDelayMs = 50;
+/** How often marks that no longer matter are deleted. */
+const pruneEveryMs = 60_000;
+/** No reservation matters longer than the longest window and a generous margin. */
+const longestMs = 2 * windowMs.day;
+
+interface OpenRow extends Cost {
+  id: number;
+  at: number;
+}
+
+interface MarkRow {
+  limit_key: string;
+  slot: number;
+  at: number;
+  value: number;
+}
+
+interface StoredMark {
+  account: Account;
+  key: string;
+  mark: Mark;
+}
+
+/** A reservation read back after a crash: nobody will settle it, it ends by time. */
+interface Orphan {
+  reservation: Reservation;
+  until: number;
+}
+
+/**
+ * Usage that survives the process. Memory is the truth while running; the journal follows it:
+ *
+ * - the reservations of one event-loop turn are committed in one transaction, and `committed` resolves after it, so
+ *   no request leaves that a restart would forget;
+ * - settlements follow in the next transaction, or a little later;
+ * - settled charges are kept as marks (a slice's sum, a bucket's level), not as rows of their own.
+ *
+ * After a crash the marks are read back and what was open counts in full until its window ends.
+ */
+export class SqliteLedger implements Ledger {
+  readonly #memory: MemoryLedger;
+  readonly #database: Database;
+  readonly #clock: Clock;
+  readonly #defer: (run: () => void) => void;
+  readonly #statements: Statements;
+
+  #reserved: Reservation[] = [];
+  /** Reservations whose body is still arriving. */
+  readonly #uploading = new Set<Reservation>();
+  #left: { reservation: Reservation; at: number }[] = [];
+  #closed: Reservation[] = [];
+  readonly #dirty = new Set<Account>();
+  /** Marks that a failed transaction could not write. */
+  #unsaved: StoredMark[] = [];
+  /** Reservations that a failed transaction could not write: there is no row to delete. */
+  readonly #unstored = new Set<Reservation>();
+  readonly #orphans: Orphan[] = [];
+  #turn: PromiseWithResolvers<void> | null = null;
+  #timer: (() => void) | null = null;
+  #prunedAt = 0;
+  #healthy = true;
+
+  /**
+   * @param database opened with `ledgerMigrations`
+   * @param defer runs a function when the present event-loop turn has handled its input
+   */
+  constructor(database: Database, clock: Clock, defer: (run: () => void) => void = setImmediate) {
+    this.#database = database;
+    this.#clock = clock;
+    this.#defer = defer;
+    this.#statements = prepare(database);
+    const now = clock.now();
+    database.run("DELETE FROM open WHERE at < ?", [now - longestMs]);
+    // What was still arriving may have been counted as late as the crash, which was before now.
+    database.run("UPDATE open SET at = ? WHERE at IS NULL", [now]);
+    const last = database.query<{ id: number | null }, []>("SELECT max(id) AS id FROM open").get();
+    this.#memory = new MemoryLedger(last?.id ?? 0);
+  }
+
+  /** The latest time that the store has seen, for a clock that must not run backwards across restarts. */
+  static latestTime(database: Database): number {
+    const sql = "SELECT max(coalesce((SELECT max(at) FROM open), 0), coalesce((SELECT max(at) FROM mark), 0)) AS at";
+    return database.query<{ at: number }, []>(sql).get()?.at ?? 0;
+  }
+
+  account(spec: AccountSpec): Account {
+    const account = this.#memory.account(spec);
+    if (account.storeId === 0) this.#load(account);
+    return account;
+  }
+
+  accounts(): Iterable<Account> {
+    return this.#memory.accounts();
+  }
+
+  forget(account: Account): void {
+    this.#memory.forget(account);
+    this.#dirty.delete(account);
+  }
+
+  reserve(
+    now: number,
+    accounts: readonly Account[],
+    cost: Readonly<Cost>,
+    options: ReserveOptions,
+  ): Reservation | { retryAt: number } {
+    const made = this.#memory.reserve(now, accounts, cost, options);
+    if ("retryAt" in made) return made;
+    if (options.uploading) this.#uploading.add(made);
+    this.#reserved.push(made);
+    if (this.#turn === null) {
+      this.#turn = Promise.withResolvers<void>();
+      // Not every caller waits for the store; the ones that do hear of its failure.
+      this.#turn.promise.catch(() => undefined);
+      this.#defer(() => this.#flush());
+    }
+    return made;
+  }
+
+  committed(): Promise<void> | null {
+    return this.#turn?.promise ?? null;
+  }
+
+  sent(reservation: Reservation, now: number): void {
+    this.#memory.sent(reservation, now);
+    if (!this.#uploading.delete(reservation)) return;
+    this.#left.push({ reservation, at: now });
+    this.#flushSoon();
+  }
+
+  arrived(reservation: Reservation, now: number): void {
+    this.#memory.arrived(reservation, now);
+  }
+
+  settle(reservation: Reservation, now: number, actual: Readonly<Cost>): void {
+    if (!reservation.open) return;
+    this.#memory.settle(reservation, now, actual);
+    this.#close(reservation);
+  }
+
+  release(reservation: Reservation, now: number): void {
+    if (!reservation.open) return;
+    this.#memory.release(reservation, now);
+    this.#close(reservation);
+  }
+
+  healthy(): boolean {
+    return this.#healthy;
+  }
+
+  close(): void {
+    this.#flush();
+    this.#timer?.();
+    this.#statements.finalize();
+    this.#database.close();
+  }
+
+  #close(reservation: Reservation): void {
+    this.#uploading.delete(reservation);
+    if (this.#unstored.delete(reservation)) return;
+    this.#closed.push(reservation);
+    this.#flushSoon();
+  }
+
+  #flushSoon(): void {
+    this.#timer ??= this.#clock.at(this.#clock.now() + settleDelayMs, () => {
+      this.#timer = null;
+      if (this.#turn === null) this.#flush();
+    });
+  }
+
+  /** One transaction with all that happened since the last. If it fails, the next one tries again. */
+  #flush(): void {
+    const turn = this.#turn;
+    this.#turn = null;
+    const now = this.#clock.now();
+    this.#endOrphans(now);
+    const work = { reserved: this.#reserved, left: this.#left, closed: this.#closed };
+    this.#reserved = [];
+    this.#left = [];
+    this.#closed = [];
+    for (const { accounts } of work.reserved) for (const account of accounts) this.#dirty.add(account);
+    for (const { accounts } of work.closed) for (const account of accounts) this.#dirty.add(account);
+    const marks = this.#unsaved;
+    this.#unsaved = [];
+    for (const account of this.#dirty) {
+      for (const limit of account.limits) {
+        for (const mark of limit.takeMarks()) marks.push({ account, key: limit.key, mark });
+      }
+    }
+    try {
+      this.#statements.transaction(() => {
+        for (const reservation of work.reserved) if (reservation.open) this.#insert(reservation, now);
+        for (const { reservation, at } of work.left) this.#statements.left(reservation, at);
+        for (const reservation of work.closed) this.#statements.remove(reservation);
+        for (const mark of marks) this.#statements.mark(mark);
+        if (now - this.#prunedAt > pruneEveryMs) this.#statements.prune(now);
+      });
+      if (now - this.#prunedAt > pruneEveryMs) this.#prunedAt = now;
+      this.#dirty.clear();
+      this.#healthy = true;
+      turn?.resolve();
+    } catch (error) {
+      this.#healthy = false;
+      // Their owners release the reservations of this turn; everything else is tried again.
+      this.#left = work.left.concat(this.#left);
+      this.#closed = work.closed.concat(this.#closed);
+      this.#unsaved = newest(marks);
+      for (const reservation of work.reserved) if (reservation.open) this.#unstored.add(reservation);
+      const reason = error instanceof Error ? error.message : String(error);
+      turn?.reject(new ProxyError("STORE_UNAVAILABLE", `The usage store cannot be written: ${reason}`, 1_000));
+      this.#flushSoon();
+    }
+  }
+
+  #insert(reservation: Reservation, now: number): void {
+    const at = this.#uploading.has(reservation) ? null : now;
+    for (const account of reservation.accounts) {
+      if (account.limits.some(isJournalled)) this.#statements.open(reservation, account, at);
+    }
+  }
+
+  #endOrphans(now: number): void {
+    for (let first = this.#orphans[0]; first !== undefined && first.until <= now; first = this.#orphans[0]) {
+      this.#orphans.shift();
+      this.settle(first.reservation, now, first.reservation.cost);
+    }
+  }
+
+  /** Reads back what the store knows of an account that is new to this process. */
+  #load(account: Account): void {
+    account.storeId = this.#statements.accountId(account.name);
+    for (const row of this.#statements.marksOf(account.storeId)) {
+      const limit = account.limits.find(({ key }) => key === row.limit_key);
+      limit?.restore({ slot: row.slot, at: row.at, value: row.value, expiresAt: Infinity });
+    }
+    const longest = Math.max(0, ...account.limits.map(({ window }) => (window === null ? 0 : windowMs[window])));
+    for (const { id, at, ...cost } of this.#statements.openOf(account.storeId)) {
+      const charged = this.#memory.charge(at, [account], account.limits.filter(isJournalled), cost, null);
+      const reservation = { ...charged, id };
+      this.#memory.sent(reservation, at);
+      this.#orphans.push({ reservation, until: at + longest * 1.2 });
+    }
+    this.#orphans.sort((a, b) => a.until - b.until);
+  }
+}
+
+/** The last mark of each slot. */
+function newest(marks: readonly StoredMark[]): StoredMark[] {
+  return [...new Map(marks.map((item) => [`${item.account.storeId} ${item.key} ${item.mark.slot}`, item])).values()];
+}
+
+/** Whether a limit's open charges need rows: a leaky bucket is all mark, and slots end with the process. */
+function isJournalled(limit: { window: string | null }): boolean {
+  return limit.window !== null;
+}
+
+type Statements = ReturnType<typeof prepare>;
+
+/** The SQL of the ledger, prepared once. */
+function prepare(database: Database) {
+  const open = database.prepare("INSERT INTO open VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+  const left = database.prepare("UPDATE open SET at = ? WHERE account = ? AND id = ?");
+  const remove = database.prepare("DELETE FROM open WHERE account = ? AND id = ?");
+  const mark = database.prepare("INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?, ?, ?)");
+  const prune = database.prepare("DELETE FROM mark WHERE expires_at < ?");
+  const findAccount = database.prepare<{ id: number }, [string]>("SELECT id FROM account WHERE name = ?");
+  const addAccount = database.prepare("INSERT INTO account (name) VALUES (?)");
+  const marks = database.prepare<MarkRow, [number]>("SELECT * FROM mark WHERE account = ? ORDER BY at");
+  const opens = database.prepare<OpenRow, [number]>(
+    "SELECT id, at, requests, tokens, input_tokens, output_tokens, total_tokens FROM open WHERE account = ? ORDER BY at",
+  );
+  const all: { finalize(): void }[] = [open, left, remove, mark, prune, findAccount, addAccount, marks, opens];
+  const begin: Statement = database.prepare("BEGIN IMMEDIATE");
+  const commit: Statement = database.prepare("COMMIT");
+  const rollback: Statement = database.prepare("ROLLBACK");
+  all.push(begin, commit, rollback);
+  return {
+    transaction(run: () => void): void {
+      begin.run();
+      try {
+        run();
+        commit.run();
+      } catch (error) {
+        if (database.inTransaction) rollback.run();
+        throw error;
+      }
+    },
+    open: ({ id, cost }: Reservation, account: Account, at: number | null): void =>
+      void open.run(
+        id,
+        account.storeId,
+        at,
+        cost.requests,
+        cost.tokens,
+        cost.input_tokens,
+        cost.output_tokens,
+        cost.total_tokens,
+      ),
+    left({ id, accounts }: Reservation, at: number): void {
+      for (const account of accounts) left.run(at, account.storeId, id);
+    },
+    remove({ id, accounts }: Reservation): void {
+      for (const account of accounts) if (account.limits.some(isJournalled)) remove.run(account.storeId, id);
+    },
+    mark: ({ account, key, mark: { slot, at, value, expiresAt } }: StoredMark): void =>
+      void mark.run(account.storeId, key, slot, at, value, expiresAt === Infinity ? null : expiresAt),
+    prune: (now: number): void => void prune.run(now),
+    accountId(name: string): number {
+      return findAccount.get(name)?.id ?? Number(addAccount.run(name).lastInsertRowid);
+    },
+    marksOf: (account: number): MarkRow[] => marks.all(account),
+    openOf: (account: number): OpenRow[] => opens.all(account),
+    finalize(): void {
+      for (const statement of all) statement.finalize();
+    },
+  };
+}

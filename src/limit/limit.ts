@@ -1,0 +1,110 @@
+import type { Unit } from "./cost.ts";
+
+/** The spans over which providers count, in milliseconds. */
+export const windowMs = { second: 1_000, minute: 60_000, hour: 3_600_000, day: 86_400_000 } as const;
+
+export type WindowName = keyof typeof windowMs;
+
+/** One charge against one limit, from reservation to settlement. Owned by the limit that made it. */
+export interface Entry {
+  /** Units charged: as reserved, later as settled. */
+  amount: number;
+  /** `held`: dispatched, perhaps not yet counted by the upstream; `counted`: surely counted; `closed`: settled. */
+  state: "held" | "counted" | "closed";
+  /** When it counts as arrived at the upstream even if no headers came; Infinity until the request was sent. */
+  dueAt: number;
+  /** The slice of time in which it was counted; only where the algorithm has slices. */
+  slice: number;
+  /** Where the forecast expects its refund, and how much; see `Forecast`. */
+  refundSlice: number;
+  refund: number;
+}
+
+/** How a running request is expected to end: only forecasts use it, never a decision on what may go. */
+export interface Outlook {
+  /** When the answer should be complete, ms since the epoch. */
+  endAt: number;
+  /** How many units it should finally be charged. */
+  amount: number;
+}
+
+/** A limit's state for people and metrics. `used` is settled, `reserved` in flight. */
+export interface LimitUsage {
+  limit: number;
+  used: number;
+  reserved: number;
+  remaining: number;
+}
+
+/** A piece of settled state that survives a restart; what `value` means is the algorithm's own affair. */
+export interface Mark {
+  /** Which piece: a later mark with the same slot takes its place. */
+  slot: number;
+  /** The time it speaks of, ms since the epoch. */
+  at: number;
+  value: number;
+  /** When it stops to matter. */
+  expiresAt: number;
+}
+
+/**
+ * A limit: how much may be charged when. Pure in the sense that it has no clock and no storage: every call is told
+ * the time (ms since the epoch, never running backwards), amounts are whole units of `unit`.
+ *
+ * A charge goes through `charge` → `sent` → `arrived` → `settle`, or ends early in `release`.
+ */
+export interface Limit {
+  readonly unit: Unit;
+  readonly window: WindowName | null;
+  /** Names this limit among those of a quota, and in the store. */
+  readonly key: string;
+  /** The most that one charge may ever be. */
+  readonly max: number;
+
+  /** Whether `amount` fits now; the same as `fitsAt(now, amount) <= now`, without looking for when else. */
+  fits(now: number, amount: number): boolean;
+  /** When `amount` fits if nothing is refunded: `now` if it does now, Infinity if time alone never makes room. */
+  fitsAt(now: number, amount: number): number;
+  /** When it should fit if running requests settle as predicted; never later than `fitsAt`. */
+  expectedAt(now: number, amount: number): number;
+  /** When it would fit if every open reservation were refunded now: no wait can be shorter. */
+  earliestAt(now: number, amount: number): number;
+  /** Units free at time `at` if nothing is refunded. May be negative. */
+  roomAt(now: number, at: number): number;
+  /** Units free at time `at` if running requests settle as predicted. */
+  expectedRoomAt(now: number, at: number): number;
+
+  /** Charges without asking: call only what `fitsAt(now, amount) <= now` allowed, or what already happened. */
+  charge(now: number, amount: number, outlook: Outlook | null): Entry;
+  /** The request has left in full; from here the upstream may take `arrival margin` to count it. */
+  sent(entry: Entry, now: number): void;
+  /** The upstream answered: it has surely counted the request. */
+  arrived(entry: Entry, now: number): void;
+  /** The final charge is `actual` units: less is given back, more is carried as debt. */
+  settle(entry: Entry, now: number, actual: number): void;
+  /** The request never left: nothing of it stays. */
+  release(entry: Entry, now: number): void;
+
+  usage(now: number): LimitUsage;
+  /** Takes over a changed limit; what is used stays used. */
+  resize(spec: LimitSpec): void;
+
+  /** Settled state changed since the last call, for the store; empties the list. */
+  takeMarks(): Mark[];
+  /** Puts a stored mark back. Only before the first charge. */
+  restore(mark: Mark): void;
+  /** True when nothing is charged any more, so that forgetting the limit changes nothing. */
+  idle(now: number): boolean;
+}
+
+/** A limit as configured. Limits are whole units; `marginMs` is how late an upstream may count a request. */
+export type LimitSpec =
+  | { kind: "sliding_window"; unit: Unit; window: WindowName; limit: number; marginMs: number }
+  | { kind: "token_bucket"; unit: Unit; window: WindowName; limit: number; marginMs: number }
+  | { kind: "leaky_bucket"; requestsPerSecond: number; burst: number }
+  | { kind: "concurrency"; max: number };
+
+/** A fresh entry of `amount` units. */
+export function newEntry(amount: number): Entry {
+  return { amount, state: "held", dueAt: Infinity, slice: -1, refundSlice: -1, refund: 0 };
+}

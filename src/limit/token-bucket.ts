@@ -1,0 +1,201 @@
+import type { Unit } from "./cost.ts";
+import { Deque } from "./deque.ts";
+import { Forecast } from "./forecast.ts";
+import type { Entry, Limit, LimitSpec, LimitUsage, Mark, Outlook, WindowName } from "./limit.ts";
+import { newEntry, windowMs } from "./limit.ts";
+
+/** How many slices of a window the forecast of refunds has. */
+const forecastSlices = 500;
+
+/**
+ * Token bucket as Cerebras and others document it: a bucket of `limit` units that fills up again at `limit` a window.
+ *
+ * Kept upside down, as what is missing from a full bucket. A charge is *held* until the upstream has surely counted
+ * it and drains only from then on: a server that gets its work later has drained no more at any moment, so held plus
+ * missing is never less than what the upstream's own bucket misses, whatever the jitter between us.
+ *
+ * Units missing are kept times the window's milliseconds, so that draining for whole milliseconds stays integral.
+ */
+export class TokenBucket implements Limit {
+  readonly unit: Unit;
+  readonly window: WindowName;
+  readonly key: string;
+  readonly #windowMs: number;
+  #limit: number;
+  #marginMs: number;
+  /** Units missing × window in ms, as of `#at`. */
+  #missing = 0;
+  /** Whole milliseconds up to which the bucket has drained. */
+  #at = 0;
+  #held = 0;
+  /** Counted by the upstream and not settled, for the optimistic forecast and for people. */
+  #open = 0;
+  readonly #sent = new Deque<Entry>();
+  readonly #forecast: Forecast;
+  #dirty = false;
+
+  constructor(spec: LimitSpec & { kind: "token_bucket" }) {
+    this.unit = spec.unit;
+    this.window = spec.window;
+    this.key = `${spec.kind} ${spec.unit}/${spec.window}`;
+    this.#windowMs = windowMs[spec.window];
+    this.#limit = spec.limit;
+    this.#marginMs = spec.marginMs;
+    this.#forecast = new Forecast(this.#windowMs / forecastSlices, forecastSlices);
+  }
+
+  get max(): number {
+    return this.#limit;
+  }
+
+  fits(now: number, amount: number): boolean {
+    this.#advance(now);
+    return this.#need(amount, this.#held) <= 0;
+  }
+
+  fitsAt(now: number, amount: number): number {
+    this.#advance(now);
+    const need = this.#need(amount, this.#held);
+    if (need <= 0) return now;
+    if (amount > this.#limit) return Infinity;
+    if (need <= this.#missing) return this.#drainedAt(need);
+    // More than drains now must first be counted by the upstream, which takes a margin at most: look again then.
+    const next = this.#sent.at(0)?.dueAt ?? now + this.#marginMs;
+    return Math.max(next, now + 1);
+  }
+
+  expectedAt(now: number, amount: number): number {
+    const worst = this.fitsAt(now, amount);
+    if (worst <= now) return now;
+    const step = this.#windowMs / forecastSlices;
+    for (let at = now + step, i = 0; i < forecastSlices && at < worst; i++, at += step) {
+      if (this.expectedRoomAt(now, at) >= amount) return at;
+    }
+    return worst;
+  }
+
+  earliestAt(now: number, amount: number): number {
+    this.#advance(now);
+    if (amount > this.#limit) return Infinity;
+    const need = this.#need(amount, -this.#open);
+    return need <= 0 ? now : this.#drainedAt(need);
+  }
+
+  roomAt(now: number, at: number): number {
+    this.#advance(now);
+    const drained = (Math.max(0, Math.floor(at) - this.#at) * this.#limit) / this.#windowMs;
+    return Math.floor(this.#limit - this.#held - this.#missing / this.#windowMs + drained);
+  }
+
+  expectedRoomAt(now: number, at: number): number {
+    return this.roomAt(now, at) + this.#forecast.by(now, at);
+  }
+
+  charge(now: number, amount: number, outlook: Outlook | null): Entry {
+    this.#advance(now);
+    const entry = newEntry(amount);
+    this.#held += amount;
+    if (outlook !== null) this.#forecast.add(entry, now, outlook);
+    return entry;
+  }
+
+  sent(entry: Entry, now: number): void {
+    if (entry.state !== "held" || entry.dueAt !== Infinity) return;
+    entry.dueAt = now + this.#marginMs;
+    this.#sent.push(entry);
+  }
+
+  arrived(entry: Entry, now: number): void {
+    this.#advance(now);
+    if (entry.state === "held") this.#count(entry);
+  }
+
+  settle(entry: Entry, now: number, actual: number): void {
+    this.arrived(entry, now);
+    if (entry.state === "closed") return;
+    this.#forecast.remove(entry, now);
+    entry.state = "closed";
+    this.#open -= entry.amount;
+    this.#missing = Math.max(0, this.#missing + (actual - entry.amount) * this.#windowMs);
+    this.#dirty = true;
+    entry.amount = actual;
+  }
+
+  release(entry: Entry, now: number): void {
+    this.#advance(now);
+    if (entry.state === "closed") return;
+    this.#forecast.remove(entry, now);
+    if (entry.state === "held") {
+      this.#held -= entry.amount;
+      entry.state = "closed";
+    } else this.settle(entry, now, 0);
+  }
+
+  usage(now: number): LimitUsage {
+    this.#advance(now);
+    const missing = Math.ceil(this.#missing / this.#windowMs);
+    const open = Math.min(this.#open, missing);
+    const remaining = Math.max(0, this.#limit - this.#held - missing);
+    return { limit: this.#limit, used: missing - open, reserved: this.#held + open, remaining };
+  }
+
+  resize(spec: LimitSpec): void {
+    if (spec.kind !== "token_bucket") return;
+    this.#limit = spec.limit;
+    this.#marginMs = spec.marginMs;
+  }
+
+  /** One mark: what settled charges left missing at `at`. Open ones are in the journal themselves. */
+  takeMarks(): Mark[] {
+    if (!this.#dirty) return [];
+    this.#dirty = false;
+    const value = Math.max(0, this.#missing - this.#open * this.#windowMs);
+    return [{ slot: 0, at: this.#at, value, expiresAt: Infinity }];
+  }
+
+  restore(mark: Mark): void {
+    this.#advance(mark.at);
+    this.#missing += mark.value;
+  }
+
+  idle(now: number): boolean {
+    this.#advance(now);
+    return this.#held === 0 && this.#missing === 0;
+  }
+
+  /** Units × window that must drain before `amount` fits beside what is missing and `more` units. */
+  #need(amount: number, more: number): number {
+    return this.#missing + (more + amount - this.#limit) * this.#windowMs;
+  }
+
+  #drainedAt(need: number): number {
+    return this.#at + Math.ceil(need / this.#limit);
+  }
+
+  #count(entry: Entry): void {
+    this.#held -= entry.amount;
+    this.#open += entry.amount;
+    this.#missing += entry.amount * this.#windowMs;
+    entry.state = "counted";
+  }
+
+  #drainTo(time: number): void {
+    const at = Math.floor(time);
+    if (at <= this.#at) return;
+    this.#missing = Math.max(0, this.#missing - (at - this.#at) * this.#limit);
+    this.#at = at;
+  }
+
+  /** Drains up to `now`, counting on the way what is due. */
+  #advance(now: number): void {
+    for (let entry = this.#sent.at(0); entry !== undefined; entry = this.#sent.at(0)) {
+      if (entry.state === "held") {
+        if (entry.dueAt > now) break;
+        this.#drainTo(entry.dueAt);
+        this.#count(entry);
+      }
+      this.#sent.shift();
+    }
+    this.#drainTo(now);
+  }
+}

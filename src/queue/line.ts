@@ -1,0 +1,102 @@
+import type { Waiting } from "./lane.ts";
+import { Lane, priorities } from "./lane.ts";
+import type { Shares } from "./shares.ts";
+
+/** Below this many tokens a request counts double in smart mode, above `largeTokens` half (contract, section 4). */
+const smallTokens = 1_000;
+const largeTokens = 5_000;
+/** Lanes of one class: sizes by powers of two that meet at the two bounds above. */
+const sizes = [62, 125, 250, 500, smallTokens - 1, 2_000, largeTokens, 10_000, 20_000, 40_000, 80_000, 160_000];
+
+/** Waiting lifts a request by a class each time this share of its longest wait has passed. */
+const liftShare = 0.1;
+
+/**
+ * All requests that need the same accounts, in lanes by class and size, so that only the heads of a few lanes are
+ * ever compared.
+ */
+export class Line {
+  readonly #shares: Shares;
+  readonly #lanes = new Map<number, Lane>();
+  /** Requests waiting here. */
+  size = 0;
+  /** Whether small requests go first now; set by the planner. */
+  smart = false;
+
+  constructor(shares: Shares) {
+    this.#shares = shares;
+  }
+
+  push(item: Waiting): void {
+    const key = priorities[item.priority] * (sizes.length + 1) + sizeLane(item.cost.total_tokens);
+    let lane = this.#lanes.get(key);
+    if (lane === undefined) {
+      lane = new Lane(this.#shares);
+      this.#lanes.set(key, lane);
+    }
+    lane.push(item);
+    this.size++;
+  }
+
+  remove(item: Waiting): void {
+    if (item.flow === null) return;
+    item.flow.lane.remove(item);
+    this.size--;
+  }
+
+  /** Adds the requests that could be next, two a lane at most: whose turn it is, and who has waited longest. */
+  picks(into: Waiting[]): void {
+    for (const lane of this.#lanes.values()) {
+      const fair = lane.fair();
+      if (fair === null) continue;
+      into.push(fair);
+      const oldest = lane.oldest();
+      if (oldest !== null && oldest !== fair) into.push(oldest);
+    }
+  }
+
+  /** Any request that waits here. */
+  anyone(): Waiting | null {
+    for (const lane of this.#lanes.values()) if (lane.oldest() !== null) return lane.oldest();
+    return null;
+  }
+
+  /** Whether `item` is one of those that could be next. */
+  isPick(item: Waiting): boolean {
+    const lane = item.flow?.lane;
+    return lane !== undefined && (lane.fair() === item || lane.oldest() === item);
+  }
+}
+
+/** Which of a class's lanes a request of this many tokens stands in. */
+export function sizeLane(tokens: number): number {
+  let lane = 0;
+  while (lane < sizes.length && tokens > (sizes[lane] ?? Infinity)) lane++;
+  return lane;
+}
+
+/** The class that counts now, smaller first: waiting lifts it, past the highest too, so that nothing starves. */
+export function classAt(item: Waiting, now: number): number {
+  return priorities[item.priority] - Math.floor((now - item.arrivedAt) / (item.timeoutMs * liftShare));
+}
+
+/** How a request counts in smart mode: smaller first. */
+function smartRank(item: Waiting): number {
+  const tokens = item.cost.total_tokens;
+  if (tokens < smallTokens) return 0;
+  return tokens > largeTokens ? 2 : 1;
+}
+
+/**
+ * The order of the queue: class with ageing, then size in smart mode, then the client's share, then arrival.
+ * @param smart whether both stand in lines where small requests go first
+ */
+export function goesBefore(a: Waiting, b: Waiting, now: number, smart: boolean): boolean {
+  const byClass = classAt(a, now) - classAt(b, now);
+  if (byClass !== 0) return byClass < 0;
+  const bySize = smart ? smartRank(a) - smartRank(b) : 0;
+  if (bySize !== 0) return bySize < 0;
+  const byShare = (a.flow?.client.virtualTime ?? 0) - (b.flow?.client.virtualTime ?? 0);
+  if (byShare !== 0) return byShare < 0;
+  return a.seq < b.seq;
+}

@@ -1,0 +1,60 @@
+import type { Flow } from "./lane.ts";
+
+/** How much of the quota a client has had, while anybody waits. */
+export interface Client {
+  /** Virtual time: work received ÷ weight, never behind what the queue had reached when the client came. */
+  virtualTime: number;
+  /** Its flows in all lanes. */
+  readonly flows: Set<Flow>;
+}
+
+/** Clients that have left are forgotten when there are this many more of them than waiting ones. */
+const spareClients = 1_000;
+
+/**
+ * Start-time fair queueing (Goyal, Vin and Cheng 1996): who has received least for its weight goes next, and a client
+ * that was away has saved nothing up.
+ */
+export class Shares {
+  readonly #clients = new Map<string, Client>();
+  #waiting = 0;
+  #now = 0;
+
+  /** The client that `flow` belongs to, its virtual time moved up to the present if nothing of it was waiting. */
+  join(name: string, flow: Flow): Client {
+    let client = this.#clients.get(name);
+    if (client === undefined) {
+      client = { virtualTime: this.#now, flows: new Set() };
+      this.#clients.set(name, client);
+    }
+    if (client.flows.size === 0) {
+      client.virtualTime = Math.max(client.virtualTime, this.#now);
+      this.#waiting++;
+    }
+    client.flows.add(flow);
+    return client;
+  }
+
+  leave(client: Client, flow: Flow): void {
+    client.flows.delete(flow);
+    if (client.flows.size > 0) return;
+    this.#waiting--;
+    if (this.#waiting === 0) {
+      // Nobody waits: the account of who had what ends here.
+      this.#clients.clear();
+      this.#now = 0;
+    } else if (this.#clients.size > this.#waiting * 2 + spareClients) this.#forget();
+  }
+
+  /** Books `work` units for a client that is served now. Its flows must be put in order again afterwards. */
+  serve(client: Client, work: number, weight: number): void {
+    this.#now = Math.max(this.#now, client.virtualTime);
+    client.virtualTime += work / weight;
+  }
+
+  #forget(): void {
+    for (const [name, client] of this.#clients) {
+      if (client.flows.size === 0 && client.virtualTime <= this.#now) this.#clients.delete(name);
+    }
+  }
+}
