@@ -14,6 +14,8 @@ const table = {
   RATE_LIMIT_EXCEEDED: { status: 429, type: "rate_limit_error" },
   QUEUE_FULL: { status: 429, type: "rate_limit_error" },
   QUEUE_TIMEOUT: { status: 429, type: "rate_limit_error" },
+  /** A fault of ours: it should never be seen. */
+  INTERNAL: { status: 500, type: "api_error" },
   UPSTREAM_UNREACHABLE: { status: 502, type: "api_error" },
   UPSTREAM_TIMEOUT: { status: 504, type: "api_error" },
   CIRCUIT_OPEN: { status: 503, type: "overloaded_error" },

@@ -137,7 +137,7 @@ export class Scheduler implements PlannerHost {
     if (earliestStart(path.limits, cost, now) > now + patience(request)) return this.#tooLate(request, now);
     const full = path.accounts.find((account) => account.waiting >= account.spec.maxQueueDepth);
     if (full !== undefined) {
-      const text = `${full.waiting} requests are waiting for ${full.name} already (max_queue_depth).`;
+      const text = `${full.waiting} requests are waiting for ${full.spec.label} already (max_queue_depth).`;
       return this.#refuse("QUEUE_FULL", text, request, now);
     }
     if (this.#waitingBytes + request.bodyBytes > maxWaitingBytes) {
@@ -220,7 +220,7 @@ function patience({ path, patienceMs }: AdmissionRequest): number {
 }
 
 function names({ path }: AdmissionRequest): string {
-  return path.accounts.map(({ name }) => name).join(" and ");
+  return path.accounts.map(({ spec }) => spec.label).join(" and ");
 }
 
 function seconds(ms: number): string {
@@ -231,7 +231,7 @@ function tooLarge({ path, cost }: AdmissionRequest, limit: Limit): Refusal {
   const amount = limit.unit === "slots" ? 1 : cost[limit.unit];
   const what = limit.unit.replace("_", " ");
   const per = limit.window === null ? "" : ` a ${limit.window}`;
-  const quota = path.accounts.find(({ limits }) => limits.includes(limit))?.name ?? "";
+  const quota = path.accounts.find(({ limits }) => limits.includes(limit))?.spec.label ?? "";
   return {
     refused: "EXCEEDS_QUOTA",
     message:

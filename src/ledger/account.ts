@@ -3,8 +3,10 @@ import type { Limit, LimitSpec } from "../limit/limit.ts";
 
 /** One quota as configured: what limits it has, and how requests may wait for it. */
 export interface AccountSpec {
-  /** Unique among all accounts; what the store, `/stats` and metrics call it. */
+  /** Unique among all accounts, and the same after a restart: what the store knows it by. */
   name: string;
+  /** What people call it: in messages, `/stats` and metrics. */
+  label: string;
   /** Accounts that one request may need together have the same group: their requests are planned together. */
   group: string;
   limits: readonly LimitSpec[];

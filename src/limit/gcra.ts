@@ -23,6 +23,8 @@ export class Gcra implements Limit {
   #requestsPerSecond = 0;
   /** Theoretical arrival time of the next request, µs since the epoch. */
   #tatUs = 0;
+  /** When it was moved last, µs: what it is ahead of this is the burst that is used up. */
+  #movedUs = 0;
   #dirty = false;
 
   constructor(spec: LimitSpec & { kind: "leaky_bucket" }) {
@@ -64,6 +66,7 @@ export class Gcra implements Limit {
     const nowUs = Math.floor(now * 1_000);
     const onTime = nowUs - this.#tatUs <= latenessUs;
     this.#tatUs = (onTime ? this.#tatUs : nowUs) + amount * this.#intervalUs;
+    this.#movedUs = nowUs;
     this.#dirty = true;
     const entry = newEntry(amount);
     entry.dueAt = this.#tatUs;
@@ -98,8 +101,9 @@ export class Gcra implements Limit {
   resize(spec: LimitSpec): void {
     if (spec.kind !== "leaky_bucket") return;
     const intervalUs = Math.ceil(1_000_000 / spec.requestsPerSecond);
-    // The wait that the last request booked is as long as the rate in force makes it, longer or shorter.
-    if (this.#tatUs !== 0) this.#tatUs += intervalUs - this.#intervalUs;
+    // What has left already takes as long to make good as the rate in force says, longer or shorter.
+    const aheadUs = this.#tatUs - this.#movedUs;
+    if (aheadUs > 0) this.#tatUs = this.#movedUs + Math.ceil((aheadUs * intervalUs) / this.#intervalUs);
     this.#intervalUs = intervalUs;
     this.#toleranceUs = (spec.burst - 1) * intervalUs;
     this.#requestsPerSecond = spec.requestsPerSecond;
@@ -114,11 +118,12 @@ export class Gcra implements Limit {
   takeMarks(): Mark[] {
     if (!this.#dirty) return [];
     this.#dirty = false;
-    return [{ slot: 0, at: 0, value: this.#tatUs, expiresAt: Infinity }];
+    return [{ slot: 0, at: this.#movedUs / 1_000, value: this.#tatUs, expiresAt: Infinity }];
   }
 
   restore(mark: Mark): void {
     this.#tatUs = Math.max(this.#tatUs, mark.value);
+    this.#movedUs = Math.max(this.#movedUs, Math.floor(mark.at * 1_000));
   }
 
   idle(now: number): boolean {

@@ -37,6 +37,8 @@ export class SlidingWindow implements Limit {
   #held = 0;
   /** Sent and perhaps not counted yet, in the order of `dueAt`; may hold entries that were counted meanwhile. */
   readonly #sent = new Deque<Entry>();
+  /** The largest `dueAt` given: a lowered margin must not disturb the order. */
+  #lastDueAt = 0;
   readonly #forecast: Forecast;
   readonly #dirty = new Set<number>();
 
@@ -79,7 +81,7 @@ export class SlidingWindow implements Limit {
       if (need <= 0) return this.#freeAt(Math.floor(entry.dueAt / this.#sliceMs));
     }
     // What blocks has not been sent in full: the soonest that can change is a margin and a window from now.
-    return this.#freeAt(Math.floor((now + this.#marginMs) / this.#sliceMs));
+    return this.#allFreeAt(now);
   }
 
   expectedAt(now: number, amount: number): number {
@@ -110,7 +112,16 @@ export class SlidingWindow implements Limit {
     let used = this.#used + this.#held;
     const slices = Math.min(Math.floor(at / this.#sliceMs) - this.#head, this.#span);
     for (let slice = this.#head - this.#span + 1, i = 0; i < slices; slice++, i++) used -= this.#in(this.#ring, slice);
-    if (at >= now + windowMs[this.window] + this.#marginMs + this.#sliceMs) used = 0;
+    // Only after all of the ring do those leave that are not counted yet; see `fitsAt`.
+    if (at >= this.#allFreeAt(now)) used = 0;
+    else if (slices === this.#span) {
+      for (let i = 0; i < this.#sent.length; i++) {
+        const entry = this.#sent.at(i);
+        if (entry?.state !== "held") continue;
+        if (this.#freeAt(Math.floor(entry.dueAt / this.#sliceMs)) > at) break;
+        used -= entry.amount;
+      }
+    }
     return this.#limit - used;
   }
 
@@ -128,7 +139,8 @@ export class SlidingWindow implements Limit {
 
   sent(entry: Entry, now: number): void {
     if (entry.state !== "held" || entry.dueAt !== Infinity) return;
-    entry.dueAt = now + this.#marginMs;
+    this.#lastDueAt = Math.max(this.#lastDueAt, now + this.#marginMs);
+    entry.dueAt = this.#lastDueAt;
     this.#sent.push(entry);
   }
 
@@ -204,6 +216,11 @@ export class SlidingWindow implements Limit {
   /** When all of `slice` is a window old. */
   #freeAt(slice: number): number {
     return (slice + this.#span) * this.#sliceMs;
+  }
+
+  /** When everything charged is a window old, if what has not left in full leaves now. */
+  #allFreeAt(now: number): number {
+    return this.#freeAt(Math.floor(Math.max(now + this.#marginMs, this.#lastDueAt) / this.#sliceMs));
   }
 
   #live(slice: number): boolean {

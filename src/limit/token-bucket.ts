@@ -31,6 +31,8 @@ export class TokenBucket implements Limit {
   /** Counted by the upstream and not settled, for the optimistic forecast and for people. */
   #open = 0;
   readonly #sent = new Deque<Entry>();
+  /** The largest `dueAt` given: a lowered margin must not disturb the order. */
+  #lastDueAt = 0;
   readonly #forecast: Forecast;
   #dirty = false;
 
@@ -55,23 +57,25 @@ export class TokenBucket implements Limit {
 
   fitsAt(now: number, amount: number): number {
     this.#advance(now);
-    const need = this.#need(amount, this.#held);
-    if (need <= 0) return now;
+    if (this.#need(amount, this.#held) <= 0) return now;
     if (amount > this.#limit) return Infinity;
-    if (need <= this.#missing) return this.#drainedAt(need);
-    // More than drains now must first be counted by the upstream, which takes a margin at most: look again then.
-    const next = this.#sent.at(0)?.dueAt ?? now + this.#marginMs;
-    return Math.max(next, now + 1);
+    return this.#project(now, (this.#limit - amount) * this.#windowMs, Infinity).at;
   }
 
   expectedAt(now: number, amount: number): number {
     const worst = this.fitsAt(now, amount);
-    if (worst <= now) return now;
+    if (worst <= now || worst === Infinity) return worst;
+    // Room only grows with time in the forecast: the first slice that has enough is found by halving.
     const step = this.#windowMs / forecastSlices;
-    for (let at = now + step, i = 0; i < forecastSlices && at < worst; i++, at += step) {
-      if (this.expectedRoomAt(now, at) >= amount) return at;
+    const first = Math.floor(now / step) + 1;
+    const last = Math.min(first + forecastSlices, Math.floor(worst / step) + 1);
+    let [from, to] = [first, last];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (this.expectedRoomAt(now, middle * step) >= amount) to = middle;
+      else from = middle + 1;
     }
-    return worst;
+    return Math.min(worst, from === last ? worst : from * step);
   }
 
   earliestAt(now: number, amount: number): number {
@@ -81,10 +85,11 @@ export class TokenBucket implements Limit {
     return need <= 0 ? now : this.#drainedAt(need);
   }
 
+  /** What could still be charged now without taking from anybody at `at`: it drains too, so it may be over the limit. */
   roomAt(now: number, at: number): number {
     this.#advance(now);
-    const drained = (Math.max(0, Math.floor(at) - this.#at) * this.#limit) / this.#windowMs;
-    return Math.floor(this.#limit - this.#held - this.#missing / this.#windowMs + drained);
+    const { charged } = this.#project(now, -Infinity, Math.floor(at));
+    return Math.floor(this.#limit - charged / this.#windowMs);
   }
 
   expectedRoomAt(now: number, at: number): number {
@@ -101,7 +106,8 @@ export class TokenBucket implements Limit {
 
   sent(entry: Entry, now: number): void {
     if (entry.state !== "held" || entry.dueAt !== Infinity) return;
-    entry.dueAt = now + this.#marginMs;
+    this.#lastDueAt = Math.max(this.#lastDueAt, now + this.#marginMs);
+    entry.dueAt = this.#lastDueAt;
     this.#sent.push(entry);
   }
 
@@ -170,6 +176,31 @@ export class TokenBucket implements Limit {
 
   #drainedAt(need: number): number {
     return this.#at + Math.ceil(need / this.#limit);
+  }
+
+  /**
+   * Lets time pass in thought, nothing refunded: until no more than `most` is charged, and until `end`. What is held
+   * drains only from when it is due, what has not left in full as if it left now. Units × window.
+   */
+  #project(now: number, most: number, end: number): { at: number; charged: number } {
+    let at = this.#at;
+    let missing = this.#missing;
+    let held = this.#held * this.#windowMs;
+    for (let i = 0; held > 0; i++) {
+      const entry = this.#sent.at(i);
+      if (entry !== undefined && entry.state !== "held") continue;
+      const due = Math.floor(entry?.dueAt ?? Math.max(now + this.#marginMs, this.#lastDueAt));
+      const drained = Math.min(missing, Math.max(0, Math.min(due, end) - at) * this.#limit);
+      const charged = missing + held - drained;
+      if (charged <= most) return { at: at + Math.ceil((missing + held - most) / this.#limit), charged: most };
+      if (due > end) return { at: end, charged };
+      const counted = entry === undefined ? held : entry.amount * this.#windowMs;
+      at = Math.max(at, due);
+      missing += counted - drained;
+      held -= counted;
+    }
+    const drained = Math.max(0, end - at) * this.#limit;
+    return { at: at + Math.max(0, Math.ceil((missing - most) / this.#limit)), charged: missing - drained };
   }
 
   #count(entry: Entry): void {

@@ -1,0 +1,47 @@
+/** A piece of a streamed answer, sent in one go. */
+export interface Frame {
+  text: string;
+  /** Output tokens that the client has once this frame was sent. */
+  producedTokens: number;
+}
+
+/** What a request asks for, in the terms that the simulator meters and answers it with. */
+export type Call =
+  /** Costs nothing and is never refused, such as the list of models. */
+  | { kind: "free"; body: string }
+  /** Costs one request and `promptTokens`; the answer is ready. */
+  | { kind: "fixed"; promptTokens: number; body: string }
+  | Generation;
+
+interface Generation {
+  kind: "generation";
+  promptTokens: number;
+  /** The client's own bound on the output, null where it set none. */
+  maxOutputTokens: number | null;
+  /** The whole answer as JSON. */
+  body(outputTokens: number): string;
+  /** The answer piece by piece; null where the client did not ask for a stream. */
+  frames: ((outputTokens: number) => Iterable<Frame>) | null;
+}
+
+/** What was read from a request: a call, or why it is none. */
+export type Reading =
+  | { kind: "call"; call: Call }
+  | { kind: "problem"; status: number; message: string };
+
+/** What a reader may use besides the request itself. */
+export interface ReadingContext {
+  /** Position of the request among all that arrived; makes ids that differ and repeat from run to run. */
+  index: number;
+  createdSeconds: number;
+  /** Whether a stream tells its usage: `asked` only with `stream_options.include_usage`. */
+  streamUsage: StreamUsage;
+  tokensPerChunk: number;
+}
+
+export type StreamUsage = "always" | "asked" | "never";
+
+/** The answer to a body that cannot be used. */
+export function problem(status: number, message: string): Reading {
+  return { kind: "problem", status, message };
+}

@@ -1,0 +1,202 @@
+/** The levels of the log, least important first. */
+export const logLevels = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/** What a line may carry besides its message. An `Error` is written as its message, never its stack. */
+export type LogFields = Readonly<Record<string, unknown>>;
+
+/** The one line that every proxied request leaves (contract, section 8). Null is "does not apply here". */
+export interface RequestLine {
+  request_id: string;
+  /** The client's name, such as `key:ci` or `ip:127.0.0.1`; never a key. */
+  client: string;
+  upstream: string;
+  method: string;
+  /** Without the query; one that is still there is cut off. */
+  path: string;
+  status: number;
+  model: string | null;
+  tokens_reserved: number | null;
+  tokens_charged: number | null;
+  /** Milliseconds waited for quota. */
+  wait_ms: number;
+  /** Milliseconds from dispatch to the upstream's first byte; null where nothing was sent. */
+  upstream_ms: number | null;
+  total_ms: number;
+  outcome: string;
+}
+
+/** One event, formatted to one line that ends with a newline. `time` is milliseconds since the Unix epoch. */
+export interface LineFormat {
+  event(time: number, level: LogLevel, message: string, fields: LogFields | undefined): string;
+  request(time: number, line: RequestLine): string;
+}
+
+/**
+ * Characters that could end a line, move a terminal's cursor or reorder what is shown: C0, DEL, C1, the
+ * Unicode line separators and the bidirectional overrides. A client chooses paths and model names, so each
+ * of them may be an attempt to forge a line.
+ */
+// oxlint-disable-next-line no-control-regex
+const unsafe = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
+/** The same without C0: `JSON.stringify` has escaped those already. */
+const unsafeInJson = /[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
+
+function escapeCharacter(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+}
+
+/** Passwords in URLs, bearer tokens and keys in the usual form: messages of libraries may quote them. */
+const secrets: readonly (readonly [RegExp, string])[] = [
+  [/(\/\/[^\s/@:]*):[^\s/@]*@/g, "$1:***@"],
+  [/\b(bearer|basic)\s+[\w.~+/=-]{6,}/gi, "$1 ***"],
+  [/\b(c?sk|gsk|pk|ghp|xai)[-_][\w-]{12,}/g, "$1-***"],
+];
+const secretKey = /authorization|api[-_]?key|password|secret|cookie|(^|[-_])token$/i;
+
+function hideSecrets(text: string): string {
+  return secrets.reduce((shown, [pattern, stars]) => shown.replace(pattern, stars), text);
+}
+
+/** A field as it may be written: errors as their message, anything that looks like a secret as stars. */
+function presentable(key: string, value: unknown): unknown {
+  if (secretKey.test(key) && value !== null && value !== undefined) return "***";
+  if (typeof value === "string") return hideSecrets(value);
+  if (typeof value === "number") return round(value);
+  if (value instanceof Error) return hideSecrets(value.message);
+  if (typeof value === "bigint") return value.toString();
+  if (typeof value !== "object" || value === null) return value;
+  // Through JSON once, so that keys at any depth pass the same rules and a cycle cannot take the log down.
+  try {
+    return JSON.parse(
+      JSON.stringify(value, (inner, part: unknown) =>
+        typeof part === "object" && !(part instanceof Error) && !secretKey.test(inner)
+          ? part
+          : presentable(inner, part),
+      ),
+    ) as unknown;
+  } catch {
+    return "[not serialisable]";
+  }
+}
+
+/** Three decimals: a microsecond in a figure of milliseconds. */
+function round(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
+
+/** `Date.toISOString` costs more than the rest of a line's head; the part up to the second is kept. */
+function isoClock(): (time: number) => string {
+  let second = Number.NaN;
+  let head = "";
+  return (time) => {
+    const now = Math.floor(time / 1000);
+    if (now !== second) {
+      second = now;
+      head = new Date(now * 1000).toISOString().slice(0, 20);
+    }
+    return `${head}${String(Math.floor(time) - now * 1000).padStart(3, "0")}Z`;
+  };
+}
+
+function withoutQuery(path: string): string {
+  const query = path.indexOf("?");
+  return query < 0 ? path : path.slice(0, query);
+}
+
+/** JSON lines: `time` (RFC 3339), `level`, `message`, then the fields. */
+export function jsonFormat(): LineFormat {
+  const iso = isoClock();
+  const line = (time: number, level: LogLevel, message: string, fields: object): string => {
+    const text = JSON.stringify(fields);
+    const head = `{"time":"${iso(time)}","level":"${level}","message":${JSON.stringify(message)}`;
+    return (
+      `${head}${text === "{}" ? "" : ","}${text.slice(1)}`.replace(unsafeInJson, escapeCharacter) +
+      "\n"
+    );
+  };
+  return {
+    event(time, level, message, fields = {}) {
+      const shown: Record<string, unknown> = {};
+      for (const [key, value] of Object.entries(fields)) shown[key] = presentable(key, value);
+      return line(time, level, hideSecrets(message), shown);
+    },
+    // A new object, key by key: what a caller's object has beyond these names must not reach the log.
+    request: (time, request) =>
+      line(time, "info", "request", {
+        request_id: request.request_id,
+        client: request.client,
+        upstream: request.upstream,
+        method: request.method,
+        path: withoutQuery(request.path),
+        status: request.status,
+        model: request.model,
+        tokens_reserved: request.tokens_reserved,
+        tokens_charged: request.tokens_charged,
+        wait_ms: round(request.wait_ms),
+        upstream_ms: request.upstream_ms === null ? null : round(request.upstream_ms),
+        total_ms: round(request.total_ms),
+        outcome: request.outcome,
+      }),
+  };
+}
+
+const ansi = { debug: 90, info: 36, warn: 33, error: 31, dim: 2, good: 32 } as const;
+
+/** Lines for people: `12:34:56.789 INFO  message  key=value`, in local time. */
+export function prettyFormat(colours: boolean): LineFormat {
+  const paint = (style: keyof typeof ansi, text: string): string =>
+    colours ? `\u001b[${ansi[style]}m${text}\u001b[0m` : text;
+  const head = (time: number, level: LogLevel): string => {
+    const date = new Date(time);
+    const [hours, minutes, seconds, ms] = [
+      date.getHours(),
+      date.getMinutes(),
+      date.getSeconds(),
+      date.getMilliseconds(),
+    ].map((part, index) => String(part).padStart(index === 3 ? 3 : 2, "0"));
+    const clock = paint("dim", `${hours}:${minutes}:${seconds}.${ms}`);
+    return `${clock} ${paint(level, level.toUpperCase().padEnd(5))}`;
+  };
+  const pair = (key: string, value: unknown): string => {
+    const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "undefined");
+    const quoted =
+      typeof value === "string" && /[\s"=]|^$/.test(text) ? JSON.stringify(text) : text;
+    return `${paint("dim", `${clean(key)}=`)}${clean(quoted)}`;
+  };
+  return {
+    event(time, level, message, fields = {}) {
+      const pairs = Object.entries(fields).map(([key, value]) =>
+        pair(key, presentable(key, value)),
+      );
+      return `${[`${head(time, level)} ${clean(hideSecrets(message))}`, ...pairs].join(" ")}\n`;
+    },
+    request(time, line) {
+      const status = paint(
+        line.status < 400 ? "good" : line.status < 500 ? "warn" : "error",
+        String(line.status),
+      );
+      const pairs = [
+        pair("upstream", line.upstream),
+        pair("client", line.client),
+        ...(line.model === null ? [] : [pair("model", line.model)]),
+        ...(line.tokens_reserved === null
+          ? []
+          : [pair("tokens", `${line.tokens_charged ?? "?"}/${line.tokens_reserved}`)]),
+        pair("wait", `${round(line.wait_ms)}ms`),
+        ...(line.upstream_ms === null
+          ? []
+          : [pair("upstream_time", `${round(line.upstream_ms)}ms`)]),
+        pair("total", `${round(line.total_ms)}ms`),
+        pair("outcome", line.outcome),
+        pair("id", line.request_id),
+      ];
+      const what = `${clean(line.method)} ${clean(withoutQuery(line.path))}`;
+      return `${head(time, "info")} ${what} ${status} ${pairs.join(" ")}\n`;
+    },
+  };
+}
+
+function clean(text: string): string {
+  return text.replace(unsafe, escapeCharacter);
+}

@@ -1,0 +1,97 @@
+/**
+ * Where finished log lines leave the process.
+ *
+ * Lines of one event-loop turn go out in one write. A reader that does not read (a stalled terminal, a full
+ * pipe) must neither stop the proxy nor fill its memory: while a write is under way lines are kept up to
+ * `maxBufferedChars`, further ones are dropped, and their number is told once there is room again.
+ */
+export interface Outlet {
+  /** Takes one line that ends with a newline. */
+  push(line: string): void;
+  /** Resolves when everything taken so far has been handed over, at the latest after `withinMs`. */
+  flush(withinMs?: number): Promise<void>;
+}
+
+/** Takes text; a promise means that it is not yet on its way. */
+export type Write = (text: string) => void | Promise<void>;
+
+/**
+ * @param write gets the collected lines; called again only after its promise, if it gave one, has settled.
+ * @param tellDropped makes the line that says how many were dropped.
+ * @param maxBufferedChars how much may wait while a write is under way.
+ */
+export function createOutlet(
+  write: Write,
+  tellDropped: (count: number) => string,
+  maxBufferedChars = 1_000_000,
+): Outlet {
+  let lines: string[] = [];
+  let chars = 0;
+  let dropped = 0;
+  let scheduled = false;
+  let underWay: Promise<void> | null = null;
+
+  const send = (): void => {
+    scheduled = false;
+    if (underWay !== null || lines.length === 0) return;
+    const text = lines.join("");
+    lines = [];
+    chars = 0;
+    // A log that cannot be written is no reason to stop serving, and there is nobody to tell.
+    let pending: void | Promise<void>;
+    try {
+      pending = write(text);
+    } catch {
+      return;
+    }
+    if (pending instanceof Promise) underWay = pending.then(written, written);
+  };
+
+  const written = (): void => {
+    underWay = null;
+    if (dropped > 0) {
+      const line = tellDropped(dropped);
+      dropped = 0;
+      lines.push(line);
+      chars += line.length;
+    }
+    send();
+  };
+
+  return {
+    push(line) {
+      if (chars + line.length > maxBufferedChars) {
+        if (underWay !== null) {
+          dropped += 1;
+          return;
+        }
+        send();
+      }
+      lines.push(line);
+      chars += line.length;
+      if (!scheduled) {
+        scheduled = true;
+        setImmediate(send);
+      }
+    },
+    async flush(withinMs = 1000) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const tooLate = new Promise<"late">((resolve) => {
+        timer = setTimeout(() => resolve("late"), withinMs);
+      });
+      send();
+      while (underWay !== null) {
+        if ((await Promise.race([underWay, tooLate])) === "late") break;
+      }
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** Standard error without ever blocking on it: resolves when the text was taken, also when nobody is there. */
+export function stderrWriter(): Write {
+  const stream = process.stderr;
+  // Without a listener, a reader that went away (EPIPE) would end the process.
+  stream.on("error", () => {});
+  return (text) => new Promise((resolve) => stream.write(text, () => resolve()));
+}

@@ -1,0 +1,141 @@
+import type { Lease } from "../admission/lease.ts";
+import type { ClientIdentity } from "../client/identity.ts";
+import type { Clock } from "../clock.ts";
+import type { Account } from "../ledger/account.ts";
+import type { Cost } from "../limit/cost.ts";
+import { oneRequest } from "../limit/cost.ts";
+import type { Log } from "../observe/log.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import type { Dialect } from "../provider/dialect.ts";
+import type { Estimate } from "./estimate.ts";
+
+/** Where finished requests are reported. */
+export interface Observers {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/**
+ * One request from arrival to its last byte: what is known of it so far, and the one place where it ends. Whatever
+ * way it goes out, `finish` settles its lease, counts it and writes its log line, once.
+ */
+export class Exchange {
+  readonly id = crypto.randomUUID();
+  readonly startedAt: number;
+  readonly method: string;
+  /** Without the query. */
+  readonly path: string;
+  client: ClientIdentity = { id: "unknown", credential: "none" };
+  dialect: Dialect;
+  /** The host asked for, as limits name it; empty where there is none. */
+  upstream = "";
+  model: string | null = null;
+  /** The quota's account, where one applies. */
+  quota: Account | null = null;
+  estimate: Estimate | null = null;
+  lease: Lease | null = null;
+  sentAt: number | null = null;
+  firstByteAt: number | null = null;
+  /** When our answer's head was ready. */
+  answeredAt: number | null = null;
+
+  readonly #observers: Observers;
+  readonly #ended: () => void;
+  #open = true;
+
+  /** @param ended called once, when the request has ended */
+  constructor(observers: Observers, method: string, path: string, dialect: Dialect, ended: () => void) {
+    this.#observers = observers;
+    this.#ended = ended;
+    this.startedAt = observers.clock.now();
+    this.method = method;
+    this.path = path;
+    this.dialect = dialect;
+  }
+
+  get waitedMs(): number {
+    return this.lease?.waitedMs ?? 0;
+  }
+
+  /** The request leaves for the upstream. */
+  dispatched(): void {
+    this.sentAt = this.#observers.clock.now();
+    this.estimate?.started();
+  }
+
+  /** The upstream's headers are here. */
+  answered(): void {
+    this.firstByteAt = this.#observers.clock.now();
+    this.lease?.arrived();
+    if (this.sentAt !== null) this.#observers.metrics.upstreamFirstByte(this.upstream, this.firstByteAt - this.sentAt);
+  }
+
+  /** Our answer goes out from here. */
+  replied(): void {
+    this.answeredAt ??= this.#observers.clock.now();
+  }
+
+  /** Milliseconds since the request left. */
+  get upstreamMs(): number {
+    return this.sentAt === null ? 0 : this.#observers.clock.now() - this.sentAt;
+  }
+
+  /**
+   * Ends the request. Calls after the first change nothing.
+   * @param charged what it cost; null: what was reserved, if it left at all
+   */
+  finish(status: number, outcome: string, charged: Readonly<Cost> | null = null): void {
+    if (!this.#open) return;
+    this.#open = false;
+    const { clock, log, metrics } = this.#observers;
+    const { lease, estimate, sentAt } = this;
+    const now = clock.now();
+    const actual = charged ?? lease?.reserved ?? oneRequest;
+    if (sentAt !== null) {
+      estimate?.ended();
+      lease?.commit(actual);
+    } else lease?.cancel();
+
+    metrics.request(this.upstream, outcome);
+    const upstreamMs = sentAt === null ? 0 : (this.firstByteAt ?? now) - sentAt;
+    metrics.overhead(Math.max(0, (this.answeredAt ?? now) - this.startedAt - this.waitedMs - upstreamMs));
+    if (this.quota !== null) this.#countQuota(this.quota, sentAt === null ? null : actual);
+    log.request({
+      request_id: this.id,
+      client: this.client.id,
+      upstream: this.upstream,
+      method: this.method,
+      path: this.path,
+      status,
+      model: this.model,
+      tokens_reserved: estimate?.cost.total_tokens ?? null,
+      tokens_charged: estimate === null || sentAt === null ? null : actual.total_tokens,
+      wait_ms: round(this.waitedMs),
+      upstream_ms: this.firstByteAt === null || sentAt === null ? null : round(this.firstByteAt - sentAt),
+      total_ms: round(now - this.startedAt),
+      outcome,
+    });
+    this.#ended();
+  }
+
+  #countQuota(quota: Account, actual: Readonly<Cost> | null): void {
+    const { metrics } = this.#observers;
+    const { label } = quota.spec;
+    if (this.lease !== null) metrics.queueWait(label, this.waitedMs);
+    if (this.estimate === null || actual === null) return;
+    const model = this.model ?? "";
+    metrics.tokens(label, model, "reserved", this.estimate.cost.total_tokens);
+    metrics.tokens(label, model, "input", actual.input_tokens);
+    metrics.tokens(label, model, "output", actual.output_tokens);
+    const free = actual.total_tokens - actual.tokens;
+    if (free > 0) metrics.tokens(label, model, "cached", free);
+    if (actual.input_tokens > 0) {
+      metrics.estimateError(label, this.estimate.cost.input_tokens / actual.input_tokens - 1);
+    }
+  }
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 1_000) / 1_000;
+}

@@ -1,0 +1,243 @@
+import type { Lease } from "../admission/lease.ts";
+import type { AdmissionRequest, Refusal } from "../admission/request.ts";
+import type { QuotaConfig, RateLimitConfig } from "../config/schema.ts";
+import { ProxyError } from "../errors.ts";
+import { oneRequest } from "../limit/cost.ts";
+import type { ModelCall } from "../provider/dialect.ts";
+import { parseBody } from "../provider/body.ts";
+import { dialectOf, errorDialectOf } from "../provider/dialects.ts";
+import { priorities } from "../queue/lane.ts";
+import type { Priority } from "../queue/lane.ts";
+import type { QuotaCandidate } from "../routing/rules.ts";
+import { pickQuota } from "../routing/rules.ts";
+import type { Route, UpstreamRoute } from "../routing/target.ts";
+import { destination, routeRequest, routeToUpstream } from "../routing/target.ts";
+import type { Core, Needs, Runtime } from "../runtime.ts";
+import { stripRequestHeaders } from "../upstream/headers.ts";
+import { UpstreamFailure } from "../upstream/upstream.ts";
+import { bounded, checkLength, contentLength, readBody, smallBody } from "./body.ts";
+import type { Learning } from "./estimate.ts";
+import { estimate } from "./estimate.ts";
+import { Exchange } from "./exchange.ts";
+import { errorReply, relay } from "./reply.ts";
+import { patienceOf } from "./waiting-time.ts";
+
+type Target = Route<RateLimitConfig, QuotaConfig>;
+type UpstreamTarget = UpstreamRoute<RateLimitConfig, QuotaConfig>;
+
+/** What answers where the request is for Cooldown itself. */
+export interface ControlRoutes {
+  fetch(request: Request, caller: { peer: string | null }): Response | Promise<Response>;
+}
+
+/** What the pipeline needs of the process, beside the runtime of each request. */
+export interface PipelineParts {
+  readonly core: Core;
+  readonly learning: Learning;
+  readonly control: ControlRoutes;
+  /** What we call ourselves in `X-Proxy`: `cooldown/<version>`. */
+  readonly server: string;
+}
+
+/** The way of every request, from its arrival to the end of its answer. */
+export class Pipeline {
+  readonly #parts: PipelineParts;
+  #running = 0;
+  #idle: (() => void)[] = [];
+
+  constructor(parts: PipelineParts) {
+    this.#parts = parts;
+  }
+
+  /** Requests for upstreams that have arrived and not ended. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Resolves when no request is on its way. */
+  idle(): Promise<void> {
+    return this.#running === 0 ? Promise.resolve() : new Promise((resolve) => void this.#idle.push(resolve));
+  }
+
+  /**
+   * Answers one request. Never rejects: what goes wrong is an answer.
+   * @param peer address of the connection's other end, null if unknown
+   */
+  async handle(request: Request, peer: string | null, runtime: Runtime): Promise<Response> {
+    const target = targetOf(request.url);
+    let route: Target | ProxyError;
+    try {
+      route = routeRequest(runtime.routing, request.headers.get("host"), target);
+    } catch (error) {
+      route = asProxyError(error);
+    }
+    if (!(route instanceof ProxyError) && route.kind === "control") return this.#parts.control.fetch(request, { peer });
+
+    const exchange = this.#begin(request, target);
+    try {
+      if (route instanceof ProxyError) throw route;
+      return await this.#forward(request, peer, runtime, route, exchange);
+    } catch (error) {
+      return this.#fail(error, exchange, request.signal);
+    }
+  }
+
+  async #forward(
+    request: Request,
+    peer: string | null,
+    runtime: Runtime,
+    target: Exclude<Target, { kind: "control" }>,
+    exchange: Exchange,
+  ): Promise<Response> {
+    const { core } = this.#parts;
+    const { headers, signal } = request;
+    exchange.client = runtime.identifier.identify(headers, peer);
+    const maxBody = runtime.config.server.max_body_size;
+    checkLength(headers, maxBody);
+
+    // Which upstream, and what the request costs there: the body is read only if that depends on it.
+    let body: Uint8Array | null = null;
+    let call: ModelCall | null = null;
+    let route: UpstreamTarget;
+    if (target.kind === "v1") {
+      if (runtime.routesByModel && request.body !== null) body = await readBody(request, maxBody);
+      const model = body === null ? "" : modelIn(body);
+      route = routeToUpstream(runtime.routing, runtime.upstreamOf(model), target.target);
+    } else route = target;
+    exchange.upstream = route.host;
+    const [first] = route.quotas;
+    const dialect = dialectOf(first?.quota.provider ?? "generic", exchange.path);
+    exchange.dialect = errorDialectOf(first?.quota.provider ?? null, exchange.path, headers.get("anthropic-version"));
+    if (first !== undefined && dialect.isMetered(exchange.method, exchange.path) && needsCall(route.quotas)) {
+      body ??= await readBody(request, maxBody);
+      call = dialect.readCall(exchange.path, parseBody(body));
+      exchange.model = call.model;
+    }
+
+    const quota = pickQuota(route.quotas, call?.model ?? "");
+    const share = { model: call?.model ?? "", credential: exchange.client.credential };
+    const needs = runtime.needs(route, quota?.quota ?? null, share);
+    exchange.quota = needs.quota;
+    if (call !== null && quota !== null && countsTokens(needs)) {
+      const { name, provider } = quota.quota;
+      const priced = estimate(this.#parts.learning, call, name, provider, needs.path.limits);
+      exchange.estimate = priced instanceof Promise ? await priced : priced;
+    }
+    const { url, guarded } = destination(route, quota);
+    if (guarded) await core.guard.check(route.hostname);
+
+    if (body === null && request.body !== null && (contentLength(headers) ?? Infinity) <= smallBody) {
+      body = await request.bytes();
+    }
+    const sending = body ?? (request.body === null ? null : bounded(request.body, maxBody));
+    const asked = core.scheduler.admit(admissionOf(request, exchange, needs, body));
+    const lease = leaseOf(asked instanceof Promise ? await asked : asked);
+    exchange.lease = lease;
+    if (lease.committed !== null) await lease.committed;
+    signal.throwIfAborted();
+
+    stripRequestHeaders(headers);
+    const sent = (): void => lease.sent();
+    exchange.dispatched();
+    const sendable = sending as Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
+    const answer = await runtime.upstream.send({ url, method: request.method, headers, body: sendable, signal, onSent: sent });
+    exchange.answered();
+    return relay(answer, exchange, dialect, {
+      server: this.#parts.server,
+      clock: core.clock,
+      idle: runtime.idle,
+    });
+  }
+
+  #begin(request: Request, target: string): Exchange {
+    const query = target.indexOf("?");
+    const path = query === -1 ? target : target.slice(0, query);
+    const dialect = errorDialectOf(null, path, request.headers.get("anthropic-version"));
+    this.#running++;
+    return new Exchange(this.#parts.core, request.method, path, dialect, () => {
+      this.#running--;
+      if (this.#running > 0) return;
+      for (const resolve of this.#idle) resolve();
+      this.#idle = [];
+    });
+  }
+
+  /** The answer where there is none from the upstream. */
+  #fail(thrown: unknown, exchange: Exchange, signal: AbortSignal): Response {
+    const { core, server } = this.#parts;
+    if (signal.aborted && !(thrown instanceof ProxyError)) {
+      // Nobody reads this. 499 is what nginx writes into its log for it.
+      exchange.finish(499, "aborted");
+      return new Response(null, { status: 499 });
+    }
+    const error = asProxyError(thrown);
+    if (error.code === "INTERNAL") {
+      core.log.error("request failed", { request_id: exchange.id, error: error.message });
+    }
+    if (thrown instanceof UpstreamFailure && !thrown.mayHaveLeft) exchange.lease?.cancel();
+    const reply = errorReply(error, exchange, server, core.clock.now());
+    exchange.finish(error.status, error.code.toLowerCase());
+    return reply;
+  }
+}
+
+/** Path and query of a URL as they were received. */
+function targetOf(url: string): string {
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  return start === -1 ? "/" : url.slice(start);
+}
+
+/** Whether a quota needs to know what a call says: its model or its tokens. */
+function needsCall(candidates: readonly QuotaCandidate<QuotaConfig>[]): boolean {
+  return candidates.some(({ quota }) => {
+    const { models, per, rps, rpm, rph, rpd, max_concurrency, ...rest } = quota;
+    const { tpm, tph, tpd, input_tpm, output_tpm, total_tpm } = rest;
+    const tokens = [tpm, tph, tpd, input_tpm, output_tpm, total_tpm].some((limit) => limit !== null);
+    return tokens || per.includes("model") || !models.includes("*");
+  });
+}
+
+function countsTokens({ path }: Needs): boolean {
+  return path.limits.some(({ unit }) => unit !== "requests" && unit !== "slots");
+}
+
+/** The model that a JSON body names, empty if it names none or is none: that is for the upstream to say. */
+function modelIn(body: Uint8Array): string {
+  try {
+    const { model } = parseBody(body);
+    return typeof model === "string" ? model : "";
+  } catch {
+    return "";
+  }
+}
+
+function admissionOf(request: Request, exchange: Exchange, needs: Needs, body: Uint8Array | null): AdmissionRequest {
+  return {
+    path: needs.path,
+    cost: exchange.estimate?.cost ?? oneRequest,
+    outlook: exchange.estimate?.outlook ?? null,
+    priority: priorityOf(request.headers),
+    client: exchange.client.id,
+    weight: 1,
+    patienceMs: patienceOf(request.headers),
+    bodyBytes: body?.byteLength ?? 0,
+    uploading: body === null && request.body !== null,
+    signal: request.signal,
+  };
+}
+
+function priorityOf(headers: Headers): Priority {
+  const value = headers.get("x-cooldown-priority")?.trim().toLowerCase() ?? "normal";
+  if (value in priorities) return value as Priority;
+  throw new ProxyError("INVALID_REQUEST", "X-Cooldown-Priority must be high, normal or low.");
+}
+
+function leaseOf(outcome: Lease | Refusal): Lease {
+  if ("refused" in outcome) throw new ProxyError(outcome.refused, outcome.message, outcome.retryAfterMs);
+  return outcome;
+}
+
+function asProxyError(error: unknown): ProxyError {
+  if (error instanceof ProxyError) return error;
+  return new ProxyError("INTERNAL", error instanceof Error ? error.message : String(error));
+}

@@ -1,0 +1,130 @@
+import type { Clock } from "../clock.ts";
+import type { ProxyError } from "../errors.ts";
+import type { Account } from "../ledger/account.ts";
+import type { WindowName } from "../limit/limit.ts";
+import { oneRequest } from "../limit/cost.ts";
+import { windowMs } from "../limit/limit.ts";
+import type { Dialect } from "../provider/dialect.ts";
+import type { Deadlines } from "../upstream/deadlines.ts";
+import { stripResponseHeaders } from "../upstream/headers.ts";
+import type { BodyEnd, RelayedBody } from "../upstream/relay.ts";
+import { relayBody } from "../upstream/relay.ts";
+import type { Exchange } from "./exchange.ts";
+import type { Settlement } from "./settle.ts";
+import { answerReader } from "./settle.ts";
+
+/** What SDKs do not wait for by themselves is said not to be retried, ms. */
+const longestRetryMs = 60_000;
+
+/** Sets what every answer on an upstream's behalf carries (contract, section 5). `now` is ms since the epoch. */
+export function setOwnHeaders(headers: Headers, exchange: Exchange, server: string, now: number): void {
+  headers.set("x-proxy", server);
+  headers.set("x-cooldown-request-id", exchange.id);
+  if (!headers.has("x-request-id")) headers.set("x-request-id", exchange.id);
+  headers.set("x-cooldown-wait", (exchange.waitedMs / 1_000).toFixed(3));
+  if (exchange.estimate !== null) {
+    headers.set("x-cooldown-tokens", String(exchange.lease?.reserved.total_tokens ?? 0));
+  }
+  if (exchange.quota !== null) setQuotaHeaders(headers, exchange.quota, now);
+}
+
+/** What passing an answer on takes from around it. */
+export interface RelayParts {
+  readonly server: string;
+  readonly clock: Clock;
+  /** How long an upstream may send nothing. */
+  readonly idle: Deadlines;
+}
+
+/** The upstream's answer as the client gets it; ends the exchange when its last byte has passed. */
+export async function relay(
+  answer: Response,
+  exchange: Exchange,
+  dialect: Dialect,
+  { server, clock, idle }: RelayParts,
+): Promise<Response> {
+  const { status, statusText, headers } = answer;
+  const { estimate, lease } = exchange;
+  const reader =
+    estimate !== null && lease !== null && answer.ok ? answerReader(dialect, estimate, lease.reserved, headers) : null;
+  const settle = (settlement: Settlement | null): void => {
+    if (settlement?.usage) estimate?.learn(settlement.usage, exchange.upstreamMs);
+    exchange.finish(status, outcomeOf(status), settlement?.charged ?? chargedWithout(status));
+  };
+  const onEnd = (end: BodyEnd): void => {
+    // A call that was broken off may have cost more than what passed here: it stays charged as reserved.
+    if (end.how !== "complete") return exchange.finish(status, end.how === "abandoned" ? "aborted" : "upstream_broke_off");
+    const settlement = reader?.end() ?? null;
+    if (settlement instanceof Promise) void settlement.then(settle);
+    else settle(settlement);
+  };
+  stripResponseHeaders(headers);
+  setOwnHeaders(headers, exchange, server, clock.now());
+  const body: RelayedBody = await relayBody(answer, idle, {
+    onChunk: reader === null ? undefined : (chunk) => reader.push(chunk),
+    onEnd,
+  });
+  exchange.replied();
+  return new Response(body, { status, statusText, headers });
+}
+
+/** What an answer that says nothing about tokens costs; null: as reserved. */
+function chargedWithout(status: number): typeof oneRequest | null {
+  // A request that was refused as wrong or over a limit reached no model. After a fault there, nobody knows.
+  return status >= 400 && status < 500 ? oneRequest : null;
+}
+
+/** One of a few words for metrics and logs. */
+function outcomeOf(status: number): string {
+  if (status < 400) return "ok";
+  if (status === 429) return "upstream_429";
+  return status < 500 ? "upstream_4xx" : "upstream_5xx";
+}
+
+/** An answer of our own, in the dialect of the API that was called. */
+export function errorReply(error: ProxyError, exchange: Exchange, server: string, now: number): Response {
+  const headers = new Headers({ "content-type": "application/json", "x-cooldown-error": error.code });
+  if (error.retryAfterMs !== null) {
+    headers.set("retry-after", String(Math.max(1, Math.ceil(error.retryAfterMs / 1_000))));
+    if (error.retryAfterMs > longestRetryMs) headers.set("x-should-retry", "false");
+  }
+  setOwnHeaders(headers, exchange, server, now);
+  return new Response(exchange.dialect.errorBody(error, exchange.id), { status: error.status, headers });
+}
+
+/**
+ * `X-RateLimit-*` for requests and tokens a minute, and for each limit on requests the fields of the IETF draft
+ * (draft-ietf-httpapi-ratelimit-headers-10: quota units are requests unless said otherwise; there are none for tokens).
+ */
+function setQuotaHeaders(headers: Headers, quota: Account, now: number): void {
+  let policy = "";
+  let state = "";
+  for (const limit of quota.limits) {
+    if (limit.window === null) continue;
+    const { remaining, limit: most } = limit.usage(now);
+    if (limit.unit === "requests") {
+      const name = `"${fieldName(quota.spec.label)}-${limit.window}"`;
+      policy += `${policy === "" ? "" : ", "}${name};q=${most};w=${windowMs[limit.window] / 1_000}`;
+      state += `${state === "" ? "" : ", "}${name};r=${remaining}`;
+      if (remaining === 0) state += `;t=${Math.ceil((limit.fitsAt(now, 1) - now) / 1_000)}`;
+    }
+    const suffix = minuteSuffix(limit.unit, limit.window);
+    if (suffix === null) continue;
+    headers.set(`x-ratelimit-limit-${suffix}`, String(most));
+    headers.set(`x-ratelimit-remaining-${suffix}`, String(remaining));
+  }
+  if (policy === "") return;
+  headers.set("ratelimit-policy", policy);
+  headers.set("ratelimit", state);
+}
+
+function minuteSuffix(unit: string, window: WindowName): "rpm" | "tpm" | null {
+  if (window !== "minute") return null;
+  if (unit === "requests") return "rpm";
+  return unit === "tokens" ? "tpm" : null;
+}
+
+/** A name as a structured field's string may hold it (RFC 9651 §3.3.3): quotes and what is not printable left out. */
+function fieldName(label: string): string {
+  return /^[\w .:=*-]*$/.test(label) ? label : label.replace(/[^\w .:=*-]/g, "_");
+}

@@ -1,0 +1,178 @@
+import { readFileSync } from "node:fs";
+import { rootCertificates } from "node:tls";
+import { Path } from "./admission/path.ts";
+import { Scheduler } from "./admission/scheduler.ts";
+import type { Identifier } from "./client/identity.ts";
+import { createIdentifier } from "./client/identity.ts";
+import type { Clock } from "./clock.ts";
+import { systemClock } from "./clock.ts";
+import type { Share } from "./config/quotas.ts";
+import { allQuotas, defaultAccount, groupAccounts, quotaAccount, ruleAccount } from "./config/quotas.ts";
+import type { Config, QuotaConfig, RateLimitConfig } from "./config/schema.ts";
+import { OperationError, UsageError } from "./errors.ts";
+import type { Account, AccountSpec } from "./ledger/account.ts";
+import type { Ledger } from "./ledger/ledger.ts";
+import { MemoryLedger } from "./ledger/memory.ts";
+import { ledgerMigrations, SqliteLedger } from "./ledger/sqlite.ts";
+import type { Log } from "./observe/log.ts";
+import type { Metrics } from "./observe/metrics.ts";
+import type { Guard } from "./routing/guard.ts";
+import type { Self } from "./routing/self.ts";
+import type { Routing, UpstreamRoute } from "./routing/target.ts";
+import { createDomainTable, createGlob, createQuotaTable } from "./routing/rules.ts";
+import { openDatabase } from "./storage/sqlite.ts";
+import type { Deadlines } from "./upstream/deadlines.ts";
+import { createDeadlines } from "./upstream/deadlines.ts";
+import type { Upstream } from "./upstream/upstream.ts";
+import { createHttpUpstream } from "./upstream/http.ts";
+
+/** Paths and accounts of hosts, models and credentials that clients made up: no more are kept than this. */
+const maxMadeUp = 10_000;
+
+/** What belongs to the process and lives through reloads. */
+export interface Core {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly ledger: Ledger;
+  readonly scheduler: Scheduler;
+  readonly guard: Guard;
+}
+
+/** What a request needs room in. */
+export interface Needs {
+  readonly path: Path;
+  readonly quota: Account | null;
+}
+
+/** One configuration, compiled. A reload makes another; requests that have begun keep theirs. */
+export interface Runtime {
+  readonly config: Config;
+  readonly routing: Routing<RateLimitConfig, QuotaConfig>;
+  readonly identifier: Identifier;
+  readonly upstream: Upstream;
+  /** How long an upstream may send nothing while it answers. */
+  readonly idle: Deadlines;
+  /** Whether `/v1/*` is routed by the model a request names. */
+  readonly routesByModel: boolean;
+  /** Where `/v1/*` goes for `model`. */
+  upstreamOf(model: string): string;
+  /** The limits on a route's way when `quota` applies. */
+  needs(route: UpstreamRoute<RateLimitConfig, QuotaConfig>, quota: QuotaConfig | null, share: Share): Needs;
+}
+
+/** Opens where usage is kept, as the configuration says; the clock goes on from what the store has seen. */
+export function openLedger(config: Config): { clock: Clock; ledger: Ledger } {
+  if (config.limiter === "redis") {
+    throw new OperationError("limiter: redis is not available in this version; use sqlite or memory.");
+  }
+  if (config.limiter === "memory" || config.storage.path === ":memory:") {
+    return { clock: systemClock(), ledger: new MemoryLedger() };
+  }
+  const { path, durability } = config.storage;
+  const database = openDatabase({ path, durability, migrations: [...ledgerMigrations] });
+  const clock = systemClock(SqliteLedger.latestTime(database));
+  return { clock, ledger: new SqliteLedger(database, clock) };
+}
+
+/** Compiles `config`. Accounts of the same name keep what is used; call `adopt` once it is in force. */
+export function createRuntime(core: Core, config: Config, self: Self): Runtime {
+  const { ledger, clock, scheduler } = core;
+  const groups = groupAccounts(config);
+  const quotas = allQuotas(config);
+  const paths = new Map<string, Path>();
+  const routes = config.models.map(({ match, upstream }) => ({ matches: createGlob(match), upstream }));
+
+  const pathOf = (specs: readonly AccountSpec[]): Path => {
+    const key = specs.map(({ name }) => name).join("\n");
+    let path = paths.get(key);
+    if (path === undefined) {
+      if (paths.size >= maxMadeUp) forgetIdle(paths, ledger, clock.now());
+      path = new Path(specs.map((spec) => ledger.account(spec)));
+      paths.set(key, path);
+    }
+    return path;
+  };
+
+  const specs = new Map<object, AccountSpec>(config.rate_limits.map((rule) => [rule, ruleAccount(rule, groups)]));
+  for (const quota of quotas) {
+    if (quota.per.length === 0) specs.set(quota, quotaAccount(quota, groups, { model: "", credential: "" }));
+  }
+
+  const needs: Runtime["needs"] = (route, quota, share) => {
+    const ruleSpec = route.rule === null ? undefined : specs.get(route.rule.value);
+    const quotaSpec = quota === null ? undefined : (specs.get(quota) ?? quotaAccount(quota, groups, share));
+    const wanted: AccountSpec[] = [];
+    if (ruleSpec !== undefined) wanted.push(ruleSpec);
+    if (quotaSpec !== undefined) wanted.push(quotaSpec);
+    if (wanted.length === 0 && route.via !== "v1") wanted.push(defaultAccount(config.default_rate_limit, route.host));
+    const path = pathOf(wanted);
+    return { path, quota: quotaSpec === undefined ? null : (path.accounts.at(-1) ?? null) };
+  };
+
+  adopt(ledger, scheduler, [...specs.values()], config);
+  return Object.freeze({
+    config,
+    routing: {
+      self,
+      rules: createDomainTable(config.rate_limits.map((rule) => [rule.domain, rule] as const)),
+      quotasOf: createQuotaTable(quotas.map((quota) => ({ domains: quota.domain, models: quota.models, quota }))),
+      openToUnknownDomains: config.default_rate_limit.explicit || config.clients.require_key,
+    },
+    identifier: createIdentifier(config.clients.identify_by),
+    upstream: createHttpUpstream({
+      clock,
+      timeouts: { connectMs: config.upstream_timeouts.connect, firstByteMs: config.upstream_timeouts.first_byte },
+      ca: config.extra_ca === null ? null : withAuthorities(config.extra_ca),
+    }),
+    idle: createDeadlines(clock, config.upstream_timeouts.idle),
+    routesByModel: routes.length > 0,
+    upstreamOf: (model) => routes.find(({ matches }) => matches(model))?.upstream ?? config.default_upstream,
+    needs,
+  } satisfies Runtime);
+}
+
+/**
+ * Gives all accounts the specs of a new configuration. What is used stays used; copies of quotas (`per`) and default
+ * buckets take over their new limits; what is not configured any more stops limiting.
+ */
+function adopt(ledger: Ledger, scheduler: Scheduler, specs: readonly AccountSpec[], config: Config): void {
+  const configured = new Set(specs.map(({ name }) => name));
+  const groups = groupAccounts(config);
+  for (const spec of specs) ledger.account(spec);
+  for (const account of ledger.accounts()) {
+    if (configured.has(account.name)) continue;
+    const quota = allQuotas(config).find(({ name, per }) => per.length > 0 && isCopy(account.name, name, per));
+    if (quota !== undefined) {
+      const fresh = quotaAccount(quota, groups, { model: "", credential: "" });
+      const group = fresh.group === fresh.name ? account.name : fresh.group;
+      ledger.account({ ...fresh, name: account.name, label: account.spec.label, group });
+    } else if (account.name.startsWith("default ")) {
+      ledger.account(defaultAccount(config.default_rate_limit, account.spec.label));
+    } else ledger.account({ ...account.spec, limits: [], group: account.name });
+  }
+  scheduler.replan();
+}
+
+/** The authorities trusted by default and those of a PEM file. */
+function withAuthorities(file: string): string[] {
+  try {
+    return [...rootCertificates, readFileSync(file, "utf8")];
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`extra_ca: ${file} cannot be read: ${reason}`);
+  }
+}
+
+function isCopy(account: string, quota: string, per: readonly string[]): boolean {
+  return account.startsWith(`quota ${quota} ${per[0]}=`);
+}
+
+/** Forgets paths of made-up accounts that nothing is charged to; at least a tenth, the oldest, if all are in use. */
+function forgetIdle(paths: Map<string, Path>, ledger: Ledger, now: number): void {
+  for (const [key, path] of paths) {
+    if (paths.size < maxMadeUp * 0.9) return;
+    for (const account of path.accounts) if (account.idle(now)) ledger.forget(account);
+    paths.delete(key);
+  }
+}

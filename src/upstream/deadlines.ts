@@ -1,0 +1,76 @@
+import type { Clock } from "../clock.ts";
+
+/** One wait in a list of deadlines. */
+export interface Wait {
+  /** Ends the wait; after that it does not run out. May be called more than once. */
+  end(): void;
+}
+
+/**
+ * Many waits of the same length under one timer.
+ *
+ * As all are equally long, they run out in the order in which they began: the list is always sorted, beginning and
+ * ending a wait is a few assignments, and the timer needs to know only the first. It is not even stopped when a
+ * wait ends, but finds out when it fires. A `setTimeout` of its own for each would cost several times as much.
+ */
+export interface Deadlines {
+  /** Begins a wait; `late` is called once if it is not ended within the list's duration. */
+  begin(late: () => void): Wait;
+  /** Forgets all waits and stops the timer. */
+  close(): void;
+}
+
+/** A place in a ring whose head is the list itself: the first wait to run out comes after the head. */
+class Node implements Wait {
+  before: Node = this;
+  after: Node = this;
+  readonly at: number;
+  readonly late: () => void;
+
+  constructor(at: number, late: () => void) {
+    this.at = at;
+    this.late = late;
+  }
+
+  end(): void {
+    this.before.after = this.after;
+    this.after.before = this.before;
+    this.before = this;
+    this.after = this;
+  }
+}
+
+/** Creates a list of waits that are each `durationMs` long. */
+export function createDeadlines(clock: Clock, durationMs: number): Deadlines {
+  const head = new Node(0, () => {});
+  let stopTimer: (() => void) | null = null;
+
+  const runOut = (): void => {
+    const now = clock.now();
+    const late: Node[] = [];
+    for (let node = head.after; node !== head && node.at <= now; node = head.after) {
+      node.end();
+      late.push(node);
+    }
+    // Armed before anything is called: what is called may begin waits.
+    stopTimer = head.after === head ? null : clock.at(head.after.at, runOut);
+    for (const node of late) node.late();
+  };
+
+  const begin = (late: () => void): Wait => {
+    const node = new Node(clock.now() + durationMs, late);
+    node.before = head.before;
+    node.after = head;
+    head.before.after = node;
+    head.before = node;
+    stopTimer ??= clock.at(node.at, runOut);
+    return node;
+  };
+
+  const close = (): void => {
+    stopTimer?.();
+    stopTimer = null;
+    while (head.after !== head) head.after.end();
+  };
+  return { begin, close };
+}

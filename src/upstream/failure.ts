@@ -1,0 +1,55 @@
+import { UpstreamFailure } from "./upstream.ts";
+
+/** What went wrong before a byte of the request could leave, by the runtime's error code. */
+const neverLeft: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "the connection was refused",
+  ENOTFOUND: "its name does not resolve",
+  EAI_AGAIN: "its name could not be looked up",
+  EHOSTUNREACH: "there is no route to it",
+  ENETUNREACH: "there is no network to reach it by",
+  EADDRNOTAVAIL: "this machine has no free port to reach it from",
+  EMFILE: "this process has too many open connections",
+  ERR_INVALID_URL: "its URL is not valid",
+  ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another name",
+};
+
+/** TLS failures have many codes; all come before the request is sent. */
+const tlsCode = /CERT|SSL|TLS|ISSUER|SIGNATURE|CRL/;
+
+/** The failure that an error of the runtime's `fetch` stands for. */
+export function failureOf(error: unknown, url: string): UpstreamFailure {
+  const code = codeOf(error);
+  const host = hostOf(url);
+  const why = neverLeft[code];
+  if (why !== undefined) return unreachable(`${host} could not be reached: ${why}.`, false);
+  if (tlsCode.test(code)) {
+    return unreachable(
+      `${host} could not be reached: its TLS certificate was not accepted (${code}).`,
+      false,
+    );
+  }
+  if (code === "ECONNRESET" || code === "EPIPE") {
+    return unreachable(`${host} closed the connection without an answer.`, true);
+  }
+  return unreachable(`${host} could not be reached${code === "" ? "" : ` (${code})`}.`, true);
+}
+
+/** No connection, or no answer, within `ms`. */
+export function timeoutOf(url: string, what: "connection" | "answer", ms: number): UpstreamFailure {
+  const message = `${hostOf(url)} gave no ${what} within ${ms / 1000} s.`;
+  return new UpstreamFailure("UPSTREAM_TIMEOUT", message, what === "answer");
+}
+
+function unreachable(message: string, mayHaveLeft: boolean): UpstreamFailure {
+  return new UpstreamFailure("UPSTREAM_UNREACHABLE", message, mayHaveLeft);
+}
+
+function codeOf(error: unknown): string {
+  const code: unknown = error instanceof Error ? Reflect.get(error, "code") : undefined;
+  return typeof code === "string" ? code : "";
+}
+
+/** Host and port only: a URL's path and query may hold what is not for others to read. */
+function hostOf(url: string): string {
+  return URL.parse(url)?.host ?? "The upstream";
+}

@@ -1,0 +1,114 @@
+import type { Clock } from "../clock.ts";
+import { createDeadlines } from "./deadlines.ts";
+import type { Wait } from "./deadlines.ts";
+import { failureOf, timeoutOf } from "./failure.ts";
+import { createReachability } from "./reachability.ts";
+import type { Reachability } from "./reachability.ts";
+import { UpstreamFailure } from "./upstream.ts";
+import type { Upstream, UpstreamRequest } from "./upstream.ts";
+import { inPieces, largeBodyBytes, whenTaken } from "./upload.ts";
+
+/** How long an upstream may take, in ms. */
+export interface UpstreamTimeouts {
+  /** To accept a connection. */
+  connectMs: number;
+  /** From the request to the headers of the answer. */
+  firstByteMs: number;
+}
+
+export interface HttpUpstreamOptions {
+  clock: Clock;
+  timeouts: UpstreamTimeouts;
+  /** PEM certificates of all authorities to trust, in place of the built-in ones; null for those. */
+  ca?: readonly string[] | null;
+  /** How to tell a host that cannot be connected to from a slow one; by default, by connecting. */
+  reachability?: Reachability;
+}
+
+/** The way the runtime's `fetch` has to be called to stay out of the way of what passes. */
+interface FetchOptions extends BunFetchRequestInit {
+  timeout?: boolean;
+}
+
+/**
+ * An upstream behind HTTP/1.1, on the runtime's own `fetch` and its pool of connections.
+ *
+ * Time limits have no timers of their own for each call. `fetch` does not say whether a call that has no answer yet
+ * has a connection; for the few that have waited for half of `connectMs`, a look at the host does (see
+ * `reachability.ts`). Only those are then watched for `firstByteMs`.
+ */
+export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
+  const { clock, ca = null } = options;
+  const { connectMs, firstByteMs } = options.timeouts;
+  const soonMs = Math.min(connectMs / 2, firstByteMs);
+  const soon = createDeadlines(clock, soonMs);
+  const later = createDeadlines(clock, firstByteMs - soonMs);
+  const reachability = options.reachability ?? createReachability(clock, connectMs / 2);
+  const tls = ca === null ? null : { tls: { ca: [...ca] } };
+
+  const send = async (request: UpstreamRequest): Promise<Response> => {
+    const { url, signal } = request;
+    signal.throwIfAborted();
+    const own = new AbortController();
+    signal.addEventListener("abort", () => own.abort(signal.reason), { once: true });
+
+    const giveUp = (what: "connection" | "answer", ms: number): void =>
+      own.abort(timeoutOf(url, what, ms));
+    const watchOn = async (): Promise<void> => {
+      const answer = later.begin(() => giveUp("answer", firstByteMs));
+      wait = answer;
+      const reachable = await reachability.check(url);
+      // Still this wait, so still without an answer.
+      if (!reachable && wait === answer) giveUp("connection", connectMs);
+    };
+    let wait: Wait | null = soon.begin(() => void watchOn());
+    try {
+      return await start(request, own.signal, tls);
+    } catch (error) {
+      if (own.signal.reason instanceof UpstreamFailure) throw own.signal.reason;
+      signal.throwIfAborted();
+      throw failureOf(error, url);
+    } finally {
+      wait.end();
+      wait = null;
+    }
+  };
+
+  const close = (): void => {
+    soon.close();
+    later.close();
+  };
+  return { send, close };
+}
+
+function start(
+  request: UpstreamRequest,
+  signal: AbortSignal,
+  tls: object | null,
+): Promise<Response> {
+  const { url, method, headers, body, onSent } = request;
+  const options: FetchOptions = {
+    method,
+    headers,
+    signal,
+    decompress: false,
+    redirect: "manual",
+    timeout: false,
+    ...tls,
+  };
+  if (body instanceof Uint8Array) {
+    if (body.length > largeBodyBytes) {
+      // A length lets the stream go without chunked coding, which some servers do not take.
+      headers.set("content-length", String(body.length));
+      options.body = inPieces(body, onSent);
+      return fetch(url, options);
+    }
+    options.body = body;
+  } else if (body !== null) {
+    options.body = onSent === undefined ? body : whenTaken(body, onSent);
+    return fetch(url, options);
+  }
+  const answer = fetch(url, options);
+  onSent?.();
+  return answer;
+}

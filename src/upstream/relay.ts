@@ -1,0 +1,146 @@
+import type { Deadlines } from "./deadlines.ts";
+
+/** How the body of an answer ended. */
+export type BodyEnd =
+  | { how: "complete" }
+  /** The upstream broke off, or sent nothing for too long. */
+  | { how: "failed"; error: unknown }
+  /** The client went away. */
+  | { how: "abandoned" };
+
+/** Who is told of an answer's body as it passes. */
+export interface BodyObserver {
+  /** Called with each piece, before it goes on. Must not keep it. */
+  onChunk?: ((chunk: Uint8Array) => void) | undefined;
+  /** Called exactly once, when nothing more will pass. */
+  onEnd(end: BodyEnd): void;
+}
+
+/** An answer whose length is known and at most this is handed on whole if it arrives in one piece. */
+const wholeBytes = 64 * 1024;
+
+/** What to answer with: all the bytes, a stream of them, or null where the answer has no body. */
+export type RelayedBody = Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
+
+/**
+ * Passes an answer's body on, piece by piece and never faster than it is taken, and tells `observer` about it.
+ *
+ * Most answers are short, say how long they are, and arrive at once: those are given as bytes, which the server
+ * sends at half the cost of a stream. It never waits for a second piece to find out.
+ *
+ * @param idle how long the upstream may send nothing. Time in which the client takes nothing does not count.
+ * @throws nothing: an upstream that fails before the first byte gives a stream that fails.
+ */
+export function relayBody(
+  answer: Response,
+  idle: Deadlines,
+  observer: BodyObserver,
+): RelayedBody | Promise<RelayedBody> {
+  const { body } = answer;
+  if (body === null) {
+    observer.onEnd({ how: "complete" });
+    return null;
+  }
+  const source = new Source(body.getReader(), idle, observer);
+  const length = Number(answer.headers.get("content-length") ?? NaN);
+  // Bytes without a Content-Type would be given one by the server, which a stream is not.
+  const canBeWhole = length > 0 && length <= wholeBytes && answer.headers.has("content-type");
+  return canBeWhole ? wholeOrStream(source, length) : toStream(source, null);
+}
+
+async function wholeOrStream(source: Source, length: number): Promise<RelayedBody> {
+  let first: Uint8Array<ArrayBuffer> | null = null;
+  try {
+    first = await source.read();
+    if (first?.length === length) {
+      source.finish({ how: "complete" });
+      return first;
+    }
+  } catch (error) {
+    source.fail(error);
+  }
+  return toStream(source, first);
+}
+
+type Reader = Pick<ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>, "read" | "cancel">;
+
+/** The upstream's side of a relay. */
+class Source {
+  readonly #reader: Reader;
+  readonly #idle: Deadlines;
+  readonly #observer: BodyObserver;
+  #end: BodyEnd | null = null;
+
+  constructor(reader: Reader, idle: Deadlines, observer: BodyObserver) {
+    this.#reader = reader;
+    this.#idle = idle;
+    this.#observer = observer;
+  }
+
+  /** The next piece, null at the end. Rejects where the upstream fails, has failed or is idle for too long. */
+  async read(): Promise<Uint8Array<ArrayBuffer> | null> {
+    const wait = this.#idle.begin(() =>
+      this.fail(new Error("The upstream sent nothing for too long.")),
+    );
+    try {
+      const piece = await this.#reader.read();
+      if (this.#end?.how === "failed") throw this.#end.error;
+      if (piece.done) return null;
+      this.#observer.onChunk?.(piece.value);
+      return piece.value;
+    } finally {
+      wait.end();
+    }
+  }
+
+  /** Ends the relay; only the first end counts. */
+  finish(end: BodyEnd): void {
+    if (this.#end !== null) return;
+    this.#end = end;
+    this.#observer.onEnd(end);
+    // Closes the connection to an upstream that is not done.
+    if (end.how !== "complete") this.#reader.cancel().catch(() => {});
+  }
+
+  fail(error: unknown): void {
+    // The call is aborted because the client has gone, which its own stream may learn only later.
+    const gone = error instanceof Error && error.name === "AbortError";
+    this.finish(gone ? { how: "abandoned" } : { how: "failed", error });
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
+/**
+ * A stream of `first` and what follows it. It is a "direct" one, which writes to the socket without a queue between
+ * (a third cheaper); a pending promise from `write` means that the client is not keeping up.
+ */
+function toStream(
+  source: Source,
+  first: Uint8Array<ArrayBuffer> | null,
+): ReadableStream<Uint8Array> {
+  const pull = async (sink: ReadableStreamDirectController): Promise<void> => {
+    try {
+      let piece = first ?? (await source.read());
+      while (piece !== null) {
+        const written = sink.write(piece);
+        void sink.flush();
+        if (written instanceof Promise) await written;
+        piece = await source.read();
+      }
+      source.finish({ how: "complete" });
+      void sink.end();
+    } catch (error) {
+      source.fail(error);
+      // Must not look complete to the client.
+      throw asError(error);
+    }
+  };
+  return new ReadableStream<Uint8Array>({
+    type: "direct",
+    pull,
+    cancel: () => source.finish({ how: "abandoned" }),
+  });
+}

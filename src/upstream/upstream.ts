@@ -1,0 +1,49 @@
+import { ProxyError } from "../errors.ts";
+
+/** One call to an upstream. */
+export interface UpstreamRequest {
+  /** Absolute http(s) URL; its host becomes the `Host` header. */
+  url: string;
+  method: string;
+  /** End-to-end headers only, as `stripRequestHeaders` leaves them. `Content-Length` may be set. */
+  headers: Headers;
+  /** Bytes can be sent again in a retry, a stream only once. */
+  body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
+  /** Aborts the call, the streaming of its answer included. */
+  signal: AbortSignal;
+  /**
+   * Called once when the request has been handed over in full: from then on the upstream may count it. Never called
+   * for a request that fails before.
+   */
+  onSent?: (() => void) | undefined;
+}
+
+/** Something that answers requests: a server behind HTTP, or a pool of workers. */
+export interface Upstream {
+  /**
+   * Resolves when the answer's headers are there; its body streams on. Redirects and content codings are passed as
+   * they are.
+   * @throws UpstreamFailure where there is no answer; the signal's reason where it was aborted.
+   */
+  send(request: UpstreamRequest): Promise<Response>;
+  /** Gives back timers. Calls under way go on, without time limits. */
+  close(): void;
+}
+
+/** No answer from an upstream: `UPSTREAM_UNREACHABLE` or `UPSTREAM_TIMEOUT`. */
+export class UpstreamFailure extends ProxyError {
+  /**
+   * Whether the upstream may have counted the request. False only where it certainly never left this machine: then
+   * what was reserved for it can be given back in full.
+   */
+  readonly mayHaveLeft: boolean;
+
+  constructor(
+    code: "UPSTREAM_UNREACHABLE" | "UPSTREAM_TIMEOUT",
+    message: string,
+    mayHaveLeft: boolean,
+  ) {
+    super(code, message);
+    this.mayHaveLeft = mayHaveLeft;
+  }
+}

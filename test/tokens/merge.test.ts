@@ -1,0 +1,49 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { createMerger } from "../../src/tokens/merge.ts";
+import { o200kPieceEnd } from "../../src/tokens/pieces.ts";
+import { buildVocabulary, packVocabulary } from "../../src/tokens/vocabulary.ts";
+
+/** The definition of byte pair merging, as slow and as plain as it gets. */
+function mergePlainly(ranks: ReadonlyMap<string, number>, piece: string): number {
+  const parts = [...piece];
+  for (;;) {
+    let lowest = Infinity;
+    let at = 0;
+    for (let i = 0; i + 1 < parts.length; i++) {
+      const rank = ranks.get(`${parts[i]}${parts[i + 1]}`) ?? Infinity;
+      if (rank < lowest) [lowest, at] = [rank, i];
+    }
+    if (lowest === Infinity) return parts.length;
+    parts.splice(at, 2, `${parts[at]}${parts[at + 1]}`);
+  }
+}
+
+// Vocabularies that no training would give: a token may rank before those it is made of.
+const token = fc.string({ unit: fc.constantFrom("a", "b", "c"), minLength: 2, maxLength: 7 });
+const tokens = fc.uniqueArray(token, { minLength: 3, maxLength: 60, size: "max" });
+const piece = fc.string({
+  unit: fc.constantFrom("a", "b", "c"),
+  minLength: 1,
+  maxLength: 200,
+  size: "max",
+});
+
+test("merging equals its definition, for any vocabulary, by scan and by heap", () => {
+  fc.assert(
+    fc.property(tokens, fc.array(piece, { minLength: 1, maxLength: 8 }), (longer, pieces) => {
+      const all = ["a", "b", "c", ...longer];
+      const ranks = new Map(all.map((text, rank) => [text, rank]));
+      const packed = packVocabulary(
+        all.map((text) => Buffer.from(text)),
+        new Uint8Array(),
+      );
+      const merge = createMerger(buildVocabulary(packed, o200kPieceEnd));
+      for (const text of pieces) {
+        const bytes = Buffer.from(`x${text}x`);
+        expect(merge(bytes, 1, bytes.length - 1)).toBe(mergePlainly(ranks, text));
+      }
+    }),
+    { numRuns: 300 },
+  );
+});

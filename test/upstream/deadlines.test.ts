@@ -1,0 +1,74 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { createDeadlines } from "../../src/upstream/deadlines.ts";
+import { manualClock } from "./manual-clock.ts";
+
+test("calls what was not ended in time, once and in order, with one timer", () => {
+  const clock = manualClock();
+  const deadlines = createDeadlines(clock, 100);
+  const late: string[] = [];
+  deadlines.begin(() => late.push("a"));
+  clock.advance(50);
+  const b = deadlines.begin(() => late.push("b"));
+  deadlines.begin(() => late.push("c"));
+  expect(clock.timers()).toBe(1);
+  b.end();
+  clock.advance(49);
+  expect(late).toEqual([]);
+  clock.advance(1);
+  expect(late).toEqual(["a"]);
+  clock.advance(1000);
+  expect(late).toEqual(["a", "c"]);
+  expect(clock.timers()).toBe(0);
+});
+
+test("what is called may begin and end waits", () => {
+  const clock = manualClock();
+  const deadlines = createDeadlines(clock, 10);
+  let runs = 0;
+  const again = (): void => void (++runs < 5 && deadlines.begin(again));
+  deadlines.begin(again);
+  clock.advance(49);
+  expect(runs).toBe(4);
+  clock.advance(1);
+  expect(runs).toBe(5);
+});
+
+test("close forgets all", () => {
+  const clock = manualClock();
+  const deadlines = createDeadlines(clock, 10);
+  deadlines.begin(() => expect.unreachable());
+  deadlines.close();
+  expect(clock.timers()).toBe(0);
+  clock.advance(100);
+});
+
+test("every wait runs out on time unless it was ended before", () => {
+  const step = fc.record({ advance: fc.nat(30), end: fc.option(fc.nat(50)) });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const clock = manualClock();
+      const deadlines = createDeadlines(clock, 100);
+      const waits = steps.map(({ advance, end }, index) => {
+        const wait = {
+          from: clock.now(),
+          endedAt: Infinity,
+          lateAt: Infinity,
+          handle: deadlines.begin(() => (wait.lateAt = clock.now())),
+        };
+        void index;
+        clock.advance(advance);
+        return { wait, end };
+      });
+      for (const { wait, end } of waits) {
+        if (end === null || wait.lateAt !== Infinity) continue;
+        wait.handle.end();
+        wait.handle.end();
+        wait.endedAt = clock.now();
+      }
+      clock.advance(1000);
+      for (const { wait } of waits)
+        expect(wait.lateAt).toBe(wait.endedAt === Infinity ? wait.from + 100 : Infinity);
+    }),
+  );
+});

@@ -1,0 +1,87 @@
+import { expect, test } from "bun:test";
+import { stripRequestHeaders, stripResponseHeaders } from "../../src/upstream/headers.ts";
+
+type Pairs = [string, string][];
+
+test.each<[string, Pairs, Pairs]>([
+  [
+    "hop-by-hop headers",
+    [
+      ["Connection", "keep-alive"],
+      ["Keep-Alive", "timeout=5"],
+      ["Proxy-Connection", "x"],
+      ["Proxy-Authorization", "x"],
+      ["Proxy-Authenticate", "x"],
+      ["TE", "trailers"],
+      ["Trailer", "x"],
+      ["Transfer-Encoding", "chunked"],
+      ["Upgrade", "h2c"],
+      ["X-A", "1"],
+    ],
+    [["x-a", "1"]],
+  ],
+  [
+    "those that Connection names, in any case",
+    [
+      ["Connection", "close, X-Secret ,, @@ x, x-B"],
+      ["X-Secret", "1"],
+      ["X-B", "1"],
+      ["X-C", "1"],
+    ],
+    [["x-c", "1"]],
+  ],
+  [
+    "our own",
+    [
+      ["X-Cooldown-Priority", "low"],
+      ["x-cooldown-anything", "1"],
+      ["X-Cooldownx", "kept"],
+    ],
+    [["x-cooldownx", "kept"]],
+  ],
+  [
+    "Host",
+    [
+      ["Host", "a"],
+      ["Authorization", "Bearer x"],
+    ],
+    [["authorization", "Bearer x"]],
+  ],
+  [
+    "and nothing else",
+    [
+      ["Content-Encoding", "gzip"],
+      ["X-Twice", "1"],
+      ["X-Twice", "2"],
+      ["Cookie", "a=1"],
+    ],
+    [
+      ["content-encoding", "gzip"],
+      ["cookie", "a=1"],
+      ["x-twice", "1, 2"],
+    ],
+  ],
+])("takes out %s", (_, given, left) => {
+  const request = new Headers([...given, ["user-agent", "x"]]);
+  stripRequestHeaders(request);
+  expect(Object.fromEntries(request)).toEqual({ ...Object.fromEntries(left), "user-agent": "x" });
+  const response = new Headers(given);
+  stripResponseHeaders(response);
+  expect(Object.fromEntries(response)).toEqual(Object.fromEntries(left));
+});
+
+test("two Set-Cookie stay two", () => {
+  const headers = new Headers([
+    ["set-cookie", "a=1"],
+    ["set-cookie", "b=2; Expires=Mon, 01 Jan 2035 00:00:00 GMT"],
+    ["connection", "close"],
+  ]);
+  stripResponseHeaders(headers);
+  expect(headers.getSetCookie()).toEqual(["a=1", "b=2; Expires=Mon, 01 Jan 2035 00:00:00 GMT"]);
+});
+
+test("a client without a User-Agent gets none of ours", () => {
+  const headers = new Headers();
+  stripRequestHeaders(headers);
+  expect(headers.get("user-agent")).toBe("");
+});
