@@ -75,9 +75,16 @@ export function openLedger(config: Config): { clock: Clock; ledger: Ledger } {
   return { clock, ledger: new SqliteLedger(database, clock) };
 }
 
-/** Compiles `config`. Accounts of the same name keep what is used; call `adopt` once it is in force. */
-export function createRuntime(core: Core, config: Config, self: Self): Runtime {
+/**
+ * Compiles `config` and puts its limits into force: accounts of the same name keep what is used, what waits is
+ * planned anew. Nothing has changed if it throws.
+ *
+ * @param before the runtime that this one takes over from; its connections are kept where they can be
+ * @throws UsageError if a file that the configuration names cannot be read
+ */
+export function createRuntime(core: Core, config: Config, self: Self, before: Runtime | null = null): Runtime {
   const { ledger, clock, scheduler } = core;
+  const { upstream, idle } = createUpstream(clock, config, before);
   const groups = groupAccounts(config);
   const quotas = allQuotas(config);
   const paths = new Map<string, Path>();
@@ -120,12 +127,8 @@ export function createRuntime(core: Core, config: Config, self: Self): Runtime {
       openToUnknownDomains: config.default_rate_limit.explicit || config.clients.require_key,
     },
     identifier: createIdentifier(config.clients.identify_by),
-    upstream: createHttpUpstream({
-      clock,
-      timeouts: { connectMs: config.upstream_timeouts.connect, firstByteMs: config.upstream_timeouts.first_byte },
-      ca: config.extra_ca === null ? null : withAuthorities(config.extra_ca),
-    }),
-    idle: createDeadlines(clock, config.upstream_timeouts.idle),
+    upstream,
+    idle,
     routesByModel: routes.length > 0,
     upstreamOf: (model) => routes.find(({ matches }) => matches(model))?.upstream ?? config.default_upstream,
     needs,
@@ -152,6 +155,24 @@ function adopt(ledger: Ledger, scheduler: Scheduler, specs: readonly AccountSpec
     } else ledger.account({ ...account.spec, limits: [], group: account.name });
   }
   scheduler.replan();
+}
+
+/** The way out, that of `before` where nothing about it has changed. */
+function createUpstream(clock: Clock, config: Config, before: Runtime | null): Pick<Runtime, "upstream" | "idle"> {
+  const { upstream_timeouts: timeouts, extra_ca: extraCa } = config;
+  if (
+    before !== null &&
+    Bun.deepEquals(before.config.upstream_timeouts, timeouts) &&
+    before.config.extra_ca === extraCa
+  ) {
+    return before;
+  }
+  const upstream = createHttpUpstream({
+    clock,
+    timeouts: { connectMs: timeouts.connect, firstByteMs: timeouts.first_byte },
+    ca: extraCa === null ? null : withAuthorities(extraCa),
+  });
+  return { upstream, idle: createDeadlines(clock, timeouts.idle) };
 }
 
 /** The authorities trusted by default and those of a PEM file. */

@@ -9,4 +9,6 @@ export interface Io {
   env: Record<string, string | undefined>;
   /** Calls `run` at each signal that asks the program to stop (SIGINT, SIGTERM). */
   onSignal(run: () => void): void;
+  /** Calls `run` at each signal that asks the program to read its configuration again (SIGHUP). */
+  onHangUp(run: () => void): void;
 }

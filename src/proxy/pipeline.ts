@@ -25,6 +25,16 @@ import { patienceOf } from "./waiting-time.ts";
 type Target = Route<RateLimitConfig, QuotaConfig>;
 type UpstreamTarget = UpstreamRoute<RateLimitConfig, QuotaConfig>;
 
+/** The connection that a request came in on. */
+export interface Connection {
+  /** Address of its other end, null if unknown. */
+  peer(): string | null;
+  /** Nothing may pass on it for a while, and it is to stay. */
+  hold(): void;
+  /** The request has ended: what is idle from here may be closed. */
+  free(): void;
+}
+
 /** What answers where the request is for Cooldown itself. */
 export interface ControlRoutes {
   fetch(request: Request, caller: { peer: string | null }): Response | Promise<Response>;
@@ -61,9 +71,9 @@ export class Pipeline {
 
   /**
    * Answers one request. Never rejects: what goes wrong is an answer.
-   * @param peer address of the connection's other end, null if unknown
+   * @param connection what it came in on
    */
-  async handle(request: Request, peer: string | null, runtime: Runtime): Promise<Response> {
+  async handle(request: Request, connection: Connection, runtime: Runtime): Promise<Response> {
     const target = targetOf(request.url);
     let route: Target | ProxyError;
     try {
@@ -71,12 +81,13 @@ export class Pipeline {
     } catch (error) {
       route = asProxyError(error);
     }
-    if (!(route instanceof ProxyError) && route.kind === "control") return this.#parts.control.fetch(request, { peer });
-
-    const exchange = this.#begin(request, target);
+    if (!(route instanceof ProxyError) && route.kind === "control") {
+      return this.#parts.control.fetch(request, { peer: connection.peer() });
+    }
+    const exchange = this.#begin(request, target, connection);
     try {
       if (route instanceof ProxyError) throw route;
-      return await this.#forward(request, peer, runtime, route, exchange);
+      return await this.#forward(request, connection, runtime, route, exchange);
     } catch (error) {
       return this.#fail(error, exchange, request.signal);
     }
@@ -84,14 +95,14 @@ export class Pipeline {
 
   async #forward(
     request: Request,
-    peer: string | null,
+    connection: Connection,
     runtime: Runtime,
     target: Exclude<Target, { kind: "control" }>,
     exchange: Exchange,
   ): Promise<Response> {
     const { core } = this.#parts;
     const { headers, signal } = request;
-    exchange.client = runtime.identifier.identify(headers, peer);
+    exchange.client = runtime.identifier.identify(headers, connection.peer);
     const maxBody = runtime.config.server.max_body_size;
     checkLength(headers, maxBody);
 
@@ -149,13 +160,15 @@ export class Pipeline {
     });
   }
 
-  #begin(request: Request, target: string): Exchange {
+  #begin(request: Request, target: string, connection: Connection): Exchange {
     const query = target.indexOf("?");
     const path = query === -1 ? target : target.slice(0, query);
     const dialect = errorDialectOf(null, path, request.headers.get("anthropic-version"));
     this.#running++;
+    connection.hold();
     return new Exchange(this.#parts.core, request.method, path, dialect, () => {
       this.#running--;
+      connection.free();
       if (this.#running > 0) return;
       for (const resolve of this.#idle) resolve();
       this.#idle = [];

@@ -1,0 +1,78 @@
+import { OperationError } from "../errors.ts";
+import type { Connection } from "../proxy/pipeline.ts";
+
+/** The longest idle timeout that the runtime takes, in seconds. */
+const longestIdle = 255;
+
+export interface HttpOptions {
+  /** Bind address; `localhost` is both 127.0.0.1 and ::1 where the machine has it. */
+  host: string;
+  /** 0 picks a free one. */
+  port: number;
+  /** PEM, or null for plain HTTP. */
+  tls: { cert: string; key: string } | null;
+  /** How long a connection may have no request, ms. */
+  idleTimeoutMs: number;
+  handle(request: Request, connection: Connection): Promise<Response>;
+}
+
+export interface Listener {
+  readonly port: number;
+  /** Stops accepting connections; those there are go on. */
+  stopAccepting(): void;
+  /** Closes every connection. */
+  close(): Promise<void>;
+}
+
+/** @throws OperationError if the address cannot be bound, with what to do */
+export function listen(options: HttpOptions): Listener {
+  const [host, ...further] = options.host === "localhost" ? ["127.0.0.1", "::1"] : [options.host];
+  const first = serve(options, host ?? options.host, options.port);
+  const port = first.port ?? options.port;
+  const servers = [first];
+  for (const also of further) {
+    try {
+      servers.push(serve(options, also, port));
+    } catch {
+      // A machine without IPv6: its localhost is 127.0.0.1 alone.
+    }
+  }
+  return {
+    port,
+    stopAccepting: () => servers.forEach((server) => void server.stop(false)),
+    close: async () => void (await Promise.all(servers.map((server) => server.stop(true)))),
+  };
+}
+
+function serve(options: HttpOptions, hostname: string, port: number): Bun.Server<undefined> {
+  const idleSeconds = Math.min(longestIdle, Math.max(1, Math.ceil(options.idleTimeoutMs / 1_000)));
+  try {
+    return Bun.serve({
+      hostname,
+      port,
+      idleTimeout: idleSeconds,
+      // Bodies are measured by the pipeline, which answers in the dialect of the API.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+      development: false,
+      ...(options.tls === null ? {} : { tls: options.tls }),
+      fetch(request, server) {
+        return options.handle(request, {
+          peer: () => server.requestIP(request)?.address ?? null,
+          // The setting belongs to the connection: it must be back before the next request is awaited.
+          hold: () => server.timeout(request, 0),
+          free: () => server.timeout(request, idleSeconds),
+        });
+      },
+    });
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "";
+    const where = `${hostname}:${port}`;
+    if (code === "EADDRINUSE") {
+      throw new OperationError(`Port ${port} on ${hostname} is in use. Stop what uses it, or choose another: --port N.`);
+    }
+    if (code === "EACCES") {
+      throw new OperationError(`Not allowed to listen on ${where}. Ports below 1024 need privileges: --port 8080.`);
+    }
+    throw new OperationError(`Cannot listen on ${where}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

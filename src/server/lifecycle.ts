@@ -1,0 +1,160 @@
+import { readFileSync } from "node:fs";
+import { networkInterfaces } from "node:os";
+import { Scheduler } from "../admission/scheduler.ts";
+import type { Loaded } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import { watchConfig } from "../config/watch.ts";
+import { createControl } from "../control/control.ts";
+import { UsageError } from "../errors.ts";
+import type { Log } from "../observe/log.ts";
+import { createMetrics } from "../observe/metrics.ts";
+import type { Connection } from "../proxy/pipeline.ts";
+import { Pipeline } from "../proxy/pipeline.ts";
+import { createGuard, systemLookup } from "../routing/guard.ts";
+import { createSelf } from "../routing/self.ts";
+import type { Core, Runtime } from "../runtime.ts";
+import { createRuntime, openLedger } from "../runtime.ts";
+import { createTokenCounter } from "../tokens/counter.ts";
+import { createOutputPredictor } from "../tokens/output.ts";
+import { createRatios } from "../tokens/ratio.ts";
+import { listen } from "./http.ts";
+import { quotaStats, statsOf } from "./stats.ts";
+
+export interface StartOptions {
+  loaded: Loaded;
+  log: Log;
+  version: string;
+  /** Reads the configuration again, for a reload. @throws UsageError if it is broken. */
+  reread: () => Loaded;
+}
+
+/** A proxy that accepts connections. */
+export interface Running {
+  readonly url: string;
+  /** Puts the configuration, read again, into force; a broken one changes nothing and is logged. */
+  reload(): void;
+  /** Stops as the contract says: no new requests, what can still be finished is, usage is kept. */
+  stop(): Promise<void>;
+}
+
+/** Settings that a running process cannot change. */
+const fixedKeys = ["host", "port", "proto", "tls"] as const satisfies readonly (keyof Config["server"])[];
+
+/**
+ * Starts the proxy; resolves when it accepts connections.
+ * @throws OperationError if the address or the store cannot be had; UsageError if a file the configuration names
+ *   cannot be read
+ */
+export async function start({ loaded, log, version, reread }: StartOptions): Promise<Running> {
+  const { config } = loaded;
+  const tls = readTls(config);
+  const { clock, ledger } = openLedger(config);
+  const metrics = createMetrics();
+  const scheduler = new Scheduler(clock, ledger);
+  const guard = createGuard({ lookup: systemLookup, clock });
+  const core: Core = { clock, log, metrics, ledger, scheduler, guard };
+  const counter = createTokenCounter({ clock });
+  const learning = { counter, ratios: createRatios(), outputs: createOutputPredictor(), running: new Map() };
+  let draining = false;
+  // Assigned before anything can ask for it: requests are handled in later turns than this one.
+  let runtime: Runtime;
+
+  const control = createControl({
+    version,
+    startedAt: clock.now(),
+    clock,
+    ready: () => !draining && ledger.healthy(),
+    stats: () => statsOf(runtime.config, ledger, clock.now()),
+    metrics,
+    adminToken: () => runtime.config.server.admin_token,
+  });
+  metrics.setSources({
+    quotas: () => quotaStats(ledger, clock.now()),
+    circuits: () => [],
+    clients: () => ({ tracked: 0, limited: 0 }),
+  });
+  const pipeline = new Pipeline({ core, learning, control, server: `cooldown/${version}` });
+
+  const { host, port, idle_timeout: idleTimeoutMs } = config.server;
+  let listener;
+  try {
+    const handle = (request: Request, connection: Connection): Promise<Response> =>
+      pipeline.handle(request, connection, runtime);
+    listener = listen({ host, port, tls, idleTimeoutMs, handle });
+  } catch (error) {
+    ledger.close();
+    throw error;
+  }
+  const selfOf = ({ server }: Config): ReturnType<typeof createSelf> =>
+    createSelf({
+      host,
+      port: listener.port,
+      hostnames: server.hostnames,
+      defaultPort: tls === null ? 80 : 443,
+      machineAddresses,
+    });
+  runtime = createRuntime(core, config, selfOf(config));
+  void counter.warmUp();
+
+  const reload = (): void => {
+    try {
+      const next = reread();
+      for (const warning of next.warnings) log.warn(warning);
+      const needsRestart = changedFixedKeys(config, next.config);
+      if (needsRestart.length > 0) log.warn(`needs a restart to change: ${needsRestart.join(", ")}`);
+      runtime = createRuntime(core, next.config, selfOf(next.config), runtime);
+      log.setLevel(next.config.server.log_level);
+      log.info("configuration reloaded", { source: next.source });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      log.error(`configuration not reloaded, the old one stays in force: ${reason}`);
+    }
+  };
+  const watch = loaded.path === null ? null : watchConfig(loaded.path, reload, { clock });
+
+  const stop = async (): Promise<void> => {
+    draining = true;
+    const graceMs = runtime.config.server.shutdown_timeout;
+    log.info("shutting down", { in_flight: pipeline.running - scheduler.waiting, queued: scheduler.waiting });
+    watch?.close();
+    scheduler.drain(graceMs);
+    listener.stopAccepting();
+    const inTime = await Promise.race([
+      pipeline.idle().then(() => true),
+      new Promise<false>((resolve) => void clock.at(clock.now() + graceMs, () => resolve(false))),
+    ]);
+    if (!inTime) log.warn("requests were cut off by shutdown_timeout", { in_flight: pipeline.running });
+    await listener.close();
+    counter.close();
+    runtime.upstream.close();
+    ledger.close();
+    log.info("stopped");
+    await log.flush();
+  };
+
+  const shown = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host;
+  return { url: `${tls === null ? "http" : "https"}://${shown}:${listener.port}`, reload, stop };
+}
+
+function readTls({ server }: Config): { cert: string; key: string } | null {
+  const { cert, key } = server.tls;
+  if (server.proto === "http" || cert === null || key === null) return null;
+  try {
+    return { cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
+  } catch (error) {
+    throw new UsageError(`server.tls: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function changedFixedKeys(before: Config, after: Config): string[] {
+  const changed: string[] = fixedKeys
+    .filter((key) => !Bun.deepEquals(before.server[key], after.server[key]))
+    .map((key) => `server.${key}`);
+  if (before.limiter !== after.limiter) changed.push("limiter");
+  if (!Bun.deepEquals(before.storage, after.storage)) changed.push("storage");
+  return changed;
+}
+
+function machineAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
+}

@@ -1,0 +1,41 @@
+import type { Config } from "../config/schema.ts";
+import { redactUrl } from "../config/redact.ts";
+import type { Account } from "../ledger/account.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import { Gcra } from "../limit/gcra.ts";
+import type { Limit } from "../limit/limit.ts";
+import type { QuotaStats, Stats, WindowStats } from "../observe/stats.ts";
+
+/** What `/stats` says of the running program. `now` is ms since the epoch. */
+export function statsOf(config: Config, ledger: Ledger, now: number): Stats {
+  return {
+    cache: { item_count: 0, size_bytes: 0, ttl: config.cache.ttl / 1_000, hits: 0, misses: 0 },
+    rate_limit: config.clients.rate_limit,
+    proxy_url: config.upstream_proxy === null ? null : redactUrl(config.upstream_proxy),
+    openai_url: redactUrl(config.default_upstream),
+    quotas: quotaStats(ledger, now),
+    clients: { tracked: 0, limited: 0 },
+  };
+}
+
+/** All accounts that limit anything. */
+export function quotaStats(ledger: Ledger, now: number): QuotaStats[] {
+  return [...ledger.accounts()]
+    .filter(({ limits, waiting }) => limits.length > 0 || waiting > 0)
+    .map((account) => statsOfAccount(account, now));
+}
+
+function statsOfAccount(account: Account, now: number): QuotaStats {
+  const windows = account.limits.flatMap((limit) => windowOf(limit, now) ?? []);
+  return { name: account.spec.label, windows, queue_depth: account.waiting, circuit: "closed", learned: null };
+}
+
+function windowOf(limit: Limit, now: number): WindowStats | null {
+  const usage = limit.usage(now);
+  if (limit instanceof Gcra) {
+    return { unit: "requests", window: "second", ...usage, limit: limit.requestsPerSecond };
+  }
+  const { unit, window } = limit;
+  if (window === null || unit === "slots" || unit === "total_tokens") return null;
+  return { unit, window, ...usage };
+}
