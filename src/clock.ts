@@ -35,8 +35,3 @@ export function systemClock(notBefore = 0): Clock {
   };
   return { now, at };
 }
-
-/** Resolves after `ms` on `clock`. */
-export function sleep(clock: Clock, ms: number): Promise<void> {
-  return new Promise((resolve) => void clock.at(clock.now() + ms, resolve));
-}

@@ -5,7 +5,14 @@ import { reexecForManyCalls } from "./cli/reexec.ts";
 reexecForManyCalls();
 
 // `fetch` would obey these, and they may well point at Cooldown itself.
-for (const name of ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"]) {
+for (const name of [
+  "HTTP_PROXY",
+  "HTTPS_PROXY",
+  "http_proxy",
+  "https_proxy",
+  "ALL_PROXY",
+  "all_proxy",
+]) {
   delete process.env[name];
 }
 

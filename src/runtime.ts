@@ -1,13 +1,19 @@
 import { readFileSync } from "node:fs";
 import { rootCertificates } from "node:tls";
 import { Path } from "./admission/path.ts";
-import { Scheduler } from "./admission/scheduler.ts";
+import type { Scheduler } from "./admission/scheduler.ts";
 import type { Identifier } from "./client/identity.ts";
 import { createIdentifier } from "./client/identity.ts";
 import type { Clock } from "./clock.ts";
 import { systemClock } from "./clock.ts";
 import type { Share } from "./config/quotas.ts";
-import { allQuotas, defaultAccount, groupAccounts, quotaAccount, ruleAccount } from "./config/quotas.ts";
+import {
+  allQuotas,
+  defaultAccount,
+  groupAccounts,
+  quotaAccount,
+  ruleAccount,
+} from "./config/quotas.ts";
 import type { Config, QuotaConfig, RateLimitConfig } from "./config/schema.ts";
 import { OperationError, UsageError } from "./errors.ts";
 import type { Account, AccountSpec } from "./ledger/account.ts";
@@ -58,13 +64,19 @@ export interface Runtime {
   /** Where `/v1/*` goes for `model`. */
   upstreamOf(model: string): string;
   /** The limits on a route's way when `quota` applies. */
-  needs(route: UpstreamRoute<RateLimitConfig, QuotaConfig>, quota: QuotaConfig | null, share: Share): Needs;
+  needs(
+    route: UpstreamRoute<RateLimitConfig, QuotaConfig>,
+    quota: QuotaConfig | null,
+    share: Share,
+  ): Needs;
 }
 
 /** Opens where usage is kept, as the configuration says; the clock goes on from what the store has seen. */
 export function openLedger(config: Config): { clock: Clock; ledger: Ledger } {
   if (config.limiter === "redis") {
-    throw new OperationError("limiter: redis is not available in this version; use sqlite or memory.");
+    throw new OperationError(
+      "limiter: redis is not available in this version; use sqlite or memory.",
+    );
   }
   if (config.limiter === "memory" || config.storage.path === ":memory:") {
     return { clock: systemClock(), ledger: new MemoryLedger() };
@@ -82,13 +94,21 @@ export function openLedger(config: Config): { clock: Clock; ledger: Ledger } {
  * @param before the runtime that this one takes over from; its connections are kept where they can be
  * @throws UsageError if a file that the configuration names cannot be read
  */
-export function createRuntime(core: Core, config: Config, self: Self, before: Runtime | null = null): Runtime {
+export function createRuntime(
+  core: Core,
+  config: Config,
+  self: Self,
+  before: Runtime | null = null,
+): Runtime {
   const { ledger, clock, scheduler } = core;
   const { upstream, idle } = createUpstream(clock, config, before);
   const groups = groupAccounts(config);
   const quotas = allQuotas(config);
   const paths = new Map<string, Path>();
-  const routes = config.models.map(({ match, upstream }) => ({ matches: createGlob(match), upstream }));
+  const routes = config.models.map(({ match, upstream }) => ({
+    matches: createGlob(match),
+    upstream,
+  }));
 
   const pathOf = (specs: readonly AccountSpec[]): Path => {
     const key = specs.map(({ name }) => name).join("\n");
@@ -101,18 +121,23 @@ export function createRuntime(core: Core, config: Config, self: Self, before: Ru
     return path;
   };
 
-  const specs = new Map<object, AccountSpec>(config.rate_limits.map((rule) => [rule, ruleAccount(rule, groups)]));
+  const specs = new Map<object, AccountSpec>(
+    config.rate_limits.map((rule) => [rule, ruleAccount(rule, groups)]),
+  );
   for (const quota of quotas) {
-    if (quota.per.length === 0) specs.set(quota, quotaAccount(quota, groups, { model: "", credential: "" }));
+    if (quota.per.length === 0)
+      specs.set(quota, quotaAccount(quota, groups, { model: "", credential: "" }));
   }
 
   const needs: Runtime["needs"] = (route, quota, share) => {
     const ruleSpec = route.rule === null ? undefined : specs.get(route.rule.value);
-    const quotaSpec = quota === null ? undefined : (specs.get(quota) ?? quotaAccount(quota, groups, share));
+    const quotaSpec =
+      quota === null ? undefined : (specs.get(quota) ?? quotaAccount(quota, groups, share));
     const wanted: AccountSpec[] = [];
     if (ruleSpec !== undefined) wanted.push(ruleSpec);
     if (quotaSpec !== undefined) wanted.push(quotaSpec);
-    if (wanted.length === 0 && route.via !== "v1") wanted.push(defaultAccount(config.default_rate_limit, route.host));
+    if (wanted.length === 0 && route.via !== "v1")
+      wanted.push(defaultAccount(config.default_rate_limit, route.host));
     const path = pathOf(wanted);
     return { path, quota: quotaSpec === undefined ? null : (path.accounts.at(-1) ?? null) };
   };
@@ -123,14 +148,17 @@ export function createRuntime(core: Core, config: Config, self: Self, before: Ru
     routing: {
       self,
       rules: createDomainTable(config.rate_limits.map((rule) => [rule.domain, rule] as const)),
-      quotasOf: createQuotaTable(quotas.map((quota) => ({ domains: quota.domain, models: quota.models, quota }))),
+      quotasOf: createQuotaTable(
+        quotas.map((quota) => ({ domains: quota.domain, models: quota.models, quota })),
+      ),
       openToUnknownDomains: config.default_rate_limit.explicit || config.clients.require_key,
     },
     identifier: createIdentifier(config.clients.identify_by),
     upstream,
     idle,
     routesByModel: routes.length > 0,
-    upstreamOf: (model) => routes.find(({ matches }) => matches(model))?.upstream ?? config.default_upstream,
+    upstreamOf: (model) =>
+      routes.find(({ matches }) => matches(model))?.upstream ?? config.default_upstream,
     needs,
   } satisfies Runtime);
 }
@@ -139,13 +167,20 @@ export function createRuntime(core: Core, config: Config, self: Self, before: Ru
  * Gives all accounts the specs of a new configuration. What is used stays used; copies of quotas (`per`) and default
  * buckets take over their new limits; what is not configured any more stops limiting.
  */
-function adopt(ledger: Ledger, scheduler: Scheduler, specs: readonly AccountSpec[], config: Config): void {
+function adopt(
+  ledger: Ledger,
+  scheduler: Scheduler,
+  specs: readonly AccountSpec[],
+  config: Config,
+): void {
   const configured = new Set(specs.map(({ name }) => name));
   const groups = groupAccounts(config);
   for (const spec of specs) ledger.account(spec);
   for (const account of ledger.accounts()) {
     if (configured.has(account.name)) continue;
-    const quota = allQuotas(config).find(({ name, per }) => per.length > 0 && isCopy(account.name, name, per));
+    const quota = allQuotas(config).find(
+      ({ name, per }) => per.length > 0 && isCopy(account.name, name, per),
+    );
     if (quota !== undefined) {
       const fresh = quotaAccount(quota, groups, { model: "", credential: "" });
       const group = fresh.group === fresh.name ? account.name : fresh.group;
@@ -158,7 +193,11 @@ function adopt(ledger: Ledger, scheduler: Scheduler, specs: readonly AccountSpec
 }
 
 /** The way out, that of `before` where nothing about it has changed. */
-function createUpstream(clock: Clock, config: Config, before: Runtime | null): Pick<Runtime, "upstream" | "idle"> {
+function createUpstream(
+  clock: Clock,
+  config: Config,
+  before: Runtime | null,
+): Pick<Runtime, "upstream" | "idle"> {
   const { upstream_timeouts: timeouts, extra_ca: extraCa } = config;
   if (
     before !== null &&

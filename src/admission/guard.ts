@@ -34,7 +34,8 @@ export class Guard {
       const amount = amountOf(item.cost, limit.unit);
       this.#slack.set(limit, {
         worst: worstAt === Infinity ? Infinity : limit.roomAt(now, worstAt) - amount,
-        expected: expectedAt === Infinity ? Infinity : limit.expectedRoomAt(now, expectedAt) - amount,
+        expected:
+          expectedAt === Infinity ? Infinity : limit.expectedRoomAt(now, expectedAt) - amount,
       });
     }
   }
@@ -53,7 +54,8 @@ export class Guard {
   /** What `other` should still occupy of `limit` at the expected start. */
   #burden(other: Pending, limit: Limit, now: number): number {
     const { outlook } = other.request;
-    if (outlook === null || now + outlook.durationMs > this.#expectedAt) return amountOf(other.cost, limit.unit);
+    if (outlook === null || now + outlook.durationMs > this.#expectedAt)
+      return amountOf(other.cost, limit.unit);
     return limit.unit === "slots" ? 0 : amountOf(outlook.cost, limit.unit);
   }
 }

@@ -23,7 +23,13 @@ export class Lease {
   readonly #path: Path;
   #open = true;
 
-  constructor(owner: LeaseOwner, ledger: Ledger, path: Path, reservation: Reservation, waitedMs: number) {
+  constructor(
+    owner: LeaseOwner,
+    ledger: Ledger,
+    path: Path,
+    reservation: Reservation,
+    waitedMs: number,
+  ) {
     this.#owner = owner;
     this.#ledger = ledger;
     this.#clock = owner.clock;

@@ -30,12 +30,20 @@ export class Planner {
   readonly #shares = new Shares();
   readonly #lines = new Map<string, Line>();
   /** What all waiting requests will be charged together. */
-  readonly ahead: Cost = { requests: 0, tokens: 0, input_tokens: 0, output_tokens: 0, total_tokens: 0 };
+  readonly ahead: Cost = {
+    requests: 0,
+    tokens: 0,
+    input_tokens: 0,
+    output_tokens: 0,
+    total_tokens: 0,
+  };
   readonly #deadlines = new Heap<Pending>((a, b) => a.deadlineAt < b.deadlineAt);
   /** The first of each line, none of which could start at the last pump. */
   readonly #heads = new Map<Line, Pending>();
   /** Their guards, made when something wants to pass. */
   readonly #guards = new Map<Line, Guard>();
+  /** Whether the last pump found no room for anything; see `#isShut`. */
+  #shut = false;
   /** When time alone should make room for someone. */
   #wakeAt = Infinity;
   #timerAt = Infinity;
@@ -52,8 +60,8 @@ export class Planner {
   }
 
   /** Every waiting request, in no order. */
-  *waiting(): Iterable<Pending> {
-    yield* this.#deadlines.items();
+  waiting(): Pending[] {
+    return [...this.#deadlines.items()];
   }
 
   /** Puts a request into the queue; it may be granted before this returns. */
@@ -79,7 +87,7 @@ export class Planner {
 
   /** Empties the queue without ending anybody's wait, for another planner to take over. */
   takeAll(): Pending[] {
-    const all = [...this.waiting()];
+    const all = this.waiting();
     for (const item of all) this.#take(item);
     this.#arm(this.#host.clock.now());
     return all.toSorted((a, b) => a.seq - b.seq);
@@ -108,25 +116,44 @@ export class Planner {
     this.#heads.clear();
     this.#guards.clear();
     this.#wakeAt = Infinity;
-    const picks = this.#picks();
+    this.#shut = this.#isShut(now);
+    if (this.#shut) return false;
     let best: Pending | null = null;
-    for (const item of picks) {
-      const head = this.#heads.get(item.line);
-      if (head !== undefined && !this.#before(item, head, now)) continue;
-      this.#heads.set(item.line, item);
-      if (best === null || this.#before(item, best, now)) best = item;
+    for (const line of this.#lines.values()) {
+      const head = line.head(now) as Pending | null;
+      if (head === null) continue;
+      this.#heads.set(line, head);
+      if (best === null || this.#before(head, best, now)) best = head;
     }
     if (best === null) return false;
     if (fits(best.request.path.limits, best.cost, now)) {
       this.#grant(best, now);
       return true;
     }
+    const picks = this.#picks();
     const fitting = picks.filter((item) => fits(item.request.path.limits, item.cost, now));
     if (fitting.length > 1) fitting.sort((a, b) => (this.#before(a, b, now) ? -1 : 1));
     const passing = fitting.find((item) => this.#mayPass(item, now));
     if (passing === undefined) this.#plan(picks, now);
     else this.#grant(passing, now);
     return passing !== undefined;
+  }
+
+  /**
+   * Whether nothing at all can go, for want of room for even one request: the common case of a saturated quota, seen
+   * without a look at the queue. Only asked of a single line, since what waits in another might have to be guarded.
+   */
+  #isShut(now: number): boolean {
+    const [line] = this.#lines.values();
+    const item = this.#lines.size === 1 ? (line?.anyone() as Pending | null) : null;
+    if (item === null) return false;
+    let until = now;
+    for (const limit of item.request.path.limits) {
+      if (limit.unit !== "requests" && limit.unit !== "slots") continue;
+      if (!limit.fits(now, 1)) until = Math.max(until, limit.fitsAt(now, 1));
+    }
+    if (until > now) this.#wakeAt = until;
+    return until > now;
   }
 
   /** Whether `item`, which fits, puts off none of the heads before it. */
@@ -149,8 +176,8 @@ export class Planner {
    */
   #fitsInto(item: Pending, now: number): boolean {
     const head = this.#heads.get(item.line);
-    if (this.#pumping || head === undefined || now >= this.#timerAt) return false;
-    if (item.line.isPick(item)) {
+    if (this.#pumping || now >= this.#timerAt || (head === undefined && !this.#shut)) return false;
+    if (head !== undefined && item.line.isPick(item)) {
       if (this.#before(item, head, now)) return false;
       if (fits(item.request.path.limits, item.cost, now)) {
         if (this.#mayPass(item, now)) return false;
@@ -164,10 +191,12 @@ export class Planner {
   #plan(picks: readonly Pending[], now: number): void {
     const smallest = new Map(this.#heads);
     for (const item of picks) {
-      if (item.cost.total_tokens < (smallest.get(item.line)?.cost.total_tokens ?? 0)) smallest.set(item.line, item);
+      if (item.cost.total_tokens < (smallest.get(item.line)?.cost.total_tokens ?? 0))
+        smallest.set(item.line, item);
     }
     for (const item of this.#heads.values()) this.#wakeFor(item, now);
-    for (const item of smallest.values()) if (this.#heads.get(item.line) !== item) this.#wakeFor(item, now);
+    for (const item of smallest.values())
+      if (this.#heads.get(item.line) !== item) this.#wakeFor(item, now);
   }
 
   #wakeFor(item: Pending, now: number): void {

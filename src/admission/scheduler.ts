@@ -53,7 +53,12 @@ export class Scheduler implements PlannerHost {
     if (this.#drainUntil !== null) return this.#shuttingDown(now);
     const planner = this.#planners.get(path.group);
     if (planner === undefined || planner.size === 0) {
-      const made = this.#ledger.reserve(now, path.accounts, request.cost, reserveOptions(request, now));
+      const made = this.#ledger.reserve(
+        now,
+        path.accounts,
+        request.cost,
+        reserveOptions(request, now),
+      );
       if ("id" in made) return new Lease(this, this.#ledger, path, made, 0);
     }
     return this.#refusalOnArrival(request, now) ?? this.#wait(request, now);
@@ -64,13 +69,13 @@ export class Scheduler implements PlannerHost {
     const now = this.clock.now();
     const moved: Pending[] = [];
     for (const [group, planner] of this.#planners) {
-      for (const item of [...planner.waiting()]) {
+      for (const item of planner.waiting()) {
         const limit = exceeded(item.request.path.limits, item.cost);
         if (limit === null) continue;
         planner.remove(item);
         item.end(tooLarge(item.request, limit));
       }
-      const stays = [...planner.waiting()].every((item) => item.request.path.group === group);
+      const stays = planner.waiting().every((item) => item.request.path.group === group);
       if (!stays) moved.push(...planner.takeAll());
       this.#forgetIfIdle(group, planner);
     }
@@ -89,7 +94,8 @@ export class Scheduler implements PlannerHost {
     this.#drainUntil = until;
     for (const planner of this.#planners.values()) {
       for (const item of planner.takeAll()) {
-        if (earliestStart(item.request.path.limits, item.cost, now) > until) item.end(this.#shuttingDown(now));
+        if (earliestStart(item.request.path.limits, item.cost, now) > until)
+          item.end(this.#shuttingDown(now));
         else {
           item.deadlineAt = Math.min(item.deadlineAt, until);
           planner.enqueue(item);
@@ -100,13 +106,19 @@ export class Scheduler implements PlannerHost {
 
   grant(item: Pending, now: number): void {
     const { request } = item;
-    const made = this.#ledger.reserve(now, request.path.accounts, item.cost, reserveOptions(request, now));
+    const made = this.#ledger.reserve(
+      now,
+      request.path.accounts,
+      item.cost,
+      reserveOptions(request, now),
+    );
     if (!("id" in made)) throw new Error("A planner granted what does not fit");
     item.end(new Lease(this, this.#ledger, request.path, made, now - item.arrivedAt));
   }
 
   expire(item: Pending, now: number): void {
-    if (this.#drainUntil !== null && item.deadlineAt >= this.#drainUntil) item.end(this.#shuttingDown(now));
+    if (this.#drainUntil !== null && item.deadlineAt >= this.#drainUntil)
+      item.end(this.#shuttingDown(now));
     else item.end(this.#tooLate(item.request, now));
   }
 
@@ -134,14 +146,20 @@ export class Scheduler implements PlannerHost {
     const { path, cost } = request;
     const limit = exceeded(path.limits, cost);
     if (limit !== null) return tooLarge(request, limit);
-    if (earliestStart(path.limits, cost, now) > now + patience(request)) return this.#tooLate(request, now);
+    if (earliestStart(path.limits, cost, now) > now + patience(request))
+      return this.#tooLate(request, now);
     const full = path.accounts.find((account) => account.waiting >= account.spec.maxQueueDepth);
     if (full !== undefined) {
       const text = `${full.waiting} requests are waiting for ${full.spec.label} already (max_queue_depth).`;
       return this.#refuse("QUEUE_FULL", text, request, now);
     }
     if (this.#waitingBytes + request.bodyBytes > maxWaitingBytes) {
-      return this.#refuse("QUEUE_FULL", "Waiting requests hold all the memory they may.", request, now);
+      return this.#refuse(
+        "QUEUE_FULL",
+        "Waiting requests hold all the memory they may.",
+        request,
+        now,
+      );
     }
     return null;
   }
@@ -193,13 +211,24 @@ export class Scheduler implements PlannerHost {
   /** A refusal for want of room, with the time at which there should be some for this request. */
   #refuse(code: ErrorCode, text: string, request: AdmissionRequest, now: number): Refusal {
     const ahead = this.#planners.get(request.path.group)?.ahead ?? nothing;
-    const retryAfterMs = Math.max(0, startBehind(request.path.limits, request.cost, ahead, now) - now);
-    return { refused: code, message: `${text} Try again in ${seconds(retryAfterMs)}.`, retryAfterMs };
+    const retryAfterMs = Math.max(
+      0,
+      startBehind(request.path.limits, request.cost, ahead, now) - now,
+    );
+    return {
+      refused: code,
+      message: `${text} Try again in ${seconds(retryAfterMs)}.`,
+      retryAfterMs,
+    };
   }
 
   #shuttingDown(now: number): Refusal {
     const retryAfterMs = Math.max(1_000, (this.#drainUntil ?? now) - now);
-    return { refused: "SHUTTING_DOWN", message: "Cooldown is shutting down. Try again in a moment.", retryAfterMs };
+    return {
+      refused: "SHUTTING_DOWN",
+      message: "Cooldown is shutting down. Try again in a moment.",
+      retryAfterMs,
+    };
   }
 }
 

@@ -14,7 +14,9 @@ const commands: Readonly<Record<string, (io: Io) => Command>> = {
   mock: mockCommand,
   demo: demoCommand,
   version: (io) =>
-    new Command("version").description("print the version").action(() => io.out(`cooldown ${version}\n`)),
+    new Command("version")
+      .description("print the version")
+      .action(() => io.out(`cooldown ${version}\n`)),
 };
 
 /**
@@ -28,9 +30,14 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    const debug = normal.some((arg, i) => arg === "--log-level=debug" || (arg === "--log-level" && normal[i + 1] === "debug"));
+    const debug = normal.some(
+      (arg, i) =>
+        arg === "--log-level=debug" || (arg === "--log-level" && normal[i + 1] === "debug"),
+    );
     const message = error instanceof Error ? error.message : String(error);
-    io.err(`${debug && error instanceof Error ? (error.stack ?? message) : `cooldown: ${message}`}\n`);
+    io.err(
+      `${debug && error instanceof Error ? (error.stack ?? message) : `cooldown: ${message}`}\n`,
+    );
     return error instanceof UsageError || error instanceof CommanderError ? 2 : 1;
   }
 }
@@ -42,7 +49,10 @@ function program(io: Io): Command {
         'Without a command it is "cooldown serve".',
     )
     .version(`cooldown ${version}`, "-v, --version")
-    .addHelpText("after", '\nHelp on a command and all its flags: "cooldown serve --help", "cooldown mock --help" …');
+    .addHelpText(
+      "after",
+      '\nHelp on a command and all its flags: "cooldown serve --help", "cooldown mock --help" …',
+    );
   for (const create of Object.values(commands)) top.addCommand(create(io));
   for (const command of [top, ...top.commands]) {
     command.configureOutput({ writeOut: (text) => io.out(text), writeErr: () => undefined });
@@ -59,10 +69,14 @@ function program(io: Io): Command {
 /** Puts `serve` in front where no command is named. */
 function withCommand(args: readonly string[]): string[] {
   const [first] = args;
-  const isOwn = first !== undefined && (first in commands || ["help", "-h", "--help", "-v", "--version"].includes(first));
+  const isOwn =
+    first !== undefined &&
+    (first in commands || ["help", "-h", "--help", "-v", "--version"].includes(first));
   if (isOwn) return [...args];
   if (first !== undefined && !first.startsWith("-")) {
-    throw new UsageError(`unknown command "${first}"; there are ${Object.keys(commands).join(", ")}.\nSee "cooldown --help".`);
+    throw new UsageError(
+      `unknown command "${first}"; there are ${Object.keys(commands).join(", ")}.\nSee "cooldown --help".`,
+    );
   }
   return ["serve", ...args];
 }
@@ -71,4 +85,3 @@ function withCommand(args: readonly string[]): string[] {
 function withTwoDashes(arg: string): string {
   return /^-[a-z][a-z-]+(=|$)/i.test(arg) ? `-${arg}` : arg;
 }
-

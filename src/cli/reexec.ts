@@ -14,5 +14,7 @@ export function reexecForManyCalls(): void {
 /** The arguments that start this program again: an executable brings its own main file, `bun` is told it. */
 function commandLine(): string[] {
   const own = process.argv.slice(2);
-  return Bun.isStandaloneExecutable ? [process.execPath, ...own] : [process.execPath, ...process.execArgv, Bun.main, ...own];
+  return Bun.isStandaloneExecutable
+    ? [process.execPath, ...own]
+    : [process.execPath, ...process.execArgv, Bun.main, ...own];
 }

@@ -30,18 +30,20 @@ export function serveCommand(io: Io, cwd: string = process.cwd()): Command {
   for (const { flag, argument, description, env } of serveFlags) {
     command.option(`${flag} <${argument}>`, env === null ? description : `${description} (${env})`);
   }
-  return command.action(async ({ config: path, ...flags }: { config?: string | true } & Record<string, string>) => {
-    const reread = () => loadConfig({ path: path ?? null, cwd, env: io.env, flags });
-    const loaded = reread();
-    const { log_level: level, log_format: format } = loaded.config.server;
-    const log = createLog({ level, format });
-    for (const warning of loaded.warnings) log.warn(warning);
-    const running = await start({ loaded, log, version, reread });
-    log.info(`configuration: ${loaded.source}`);
-    io.out(`cooldown ${version} listens on ${running.url}\n`);
+  return command.action(
+    async ({ config: path, ...flags }: { config?: string | true } & Record<string, string>) => {
+      const reread = () => loadConfig({ path: path ?? null, cwd, env: io.env, flags });
+      const loaded = reread();
+      const { log_level: level, log_format: format } = loaded.config.server;
+      const log = createLog({ level, format });
+      for (const warning of loaded.warnings) log.warn(warning);
+      const running = await start({ loaded, log, version, reread });
+      log.info(`configuration: ${loaded.source}`);
+      io.out(`cooldown ${version} listens on ${running.url}\n`);
 
-    io.onHangUp(() => running.reload());
-    await new Promise<void>((resolve) => io.onSignal(resolve));
-    await running.stop();
-  });
+      io.onHangUp(() => running.reload());
+      await new Promise<void>((resolve) => io.onSignal(resolve));
+      await running.stop();
+    },
+  );
 }

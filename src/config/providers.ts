@@ -1,19 +1,7 @@
-/** Wire formats with their way of counting that a quota can name. */
-export const providers = [
-  "cerebras",
-  "openai",
-  "azure",
-  "anthropic",
-  "gemini",
-  "groq",
-  "mistral",
-  "openrouter",
-  "github",
-  "generic",
-] as const;
+import type { Provider } from "../provider/provider.ts";
 
 /** Which provider answers at a domain, for quotas that do not say. */
-const domains: Readonly<Record<string, (typeof providers)[number]>> = {
+const domains: Readonly<Record<string, Provider>> = {
   "api.cerebras.ai": "cerebras",
   "inference.cerebras.ai": "cerebras",
   "api.openai.com": "openai",
@@ -29,7 +17,7 @@ const domains: Readonly<Record<string, (typeof providers)[number]>> = {
 };
 
 /** The provider that is known to answer at `domain` (lowercased, exact or wildcard) or under it, else `generic`. */
-export function providerOf(domain: string): (typeof providers)[number] {
+export function providerOf(domain: string): Provider {
   const host = domain.replace(/^\*\./, "").replace(/:\d+$/, "");
   const known = Object.keys(domains).find((name) => host === name || host.endsWith(`.${name}`));
   return (known === undefined ? undefined : domains[known]) ?? "generic";

@@ -9,7 +9,7 @@ import type {
   QuotaConfig,
   RateLimitConfig,
 } from "./schema.ts";
-import { quotaLimits } from "./schema.ts";
+import type { quotaLimits } from "./schema.ts";
 
 /** What each limit of a quota counts, over which window. */
 const meaning = {

@@ -17,7 +17,8 @@ import {
   upstreamUrl,
   whole,
 } from "./fields.ts";
-import { providerOf, providers } from "./providers.ts";
+import { providers } from "../provider/provider.ts";
+import { providerOf } from "./providers.ts";
 import {
   readBindAddress,
   readIdentity,

@@ -44,7 +44,9 @@ export class MemoryLedger implements Ledger {
     if (limits.every((limit) => limit.fits(now, amountOf(cost, limit.unit)))) {
       return this.charge(now, accounts, limits, cost, options.outlook);
     }
-    return { retryAt: Math.max(...limits.map((limit) => limit.fitsAt(now, amountOf(cost, limit.unit)))) };
+    return {
+      retryAt: Math.max(...limits.map((limit) => limit.fitsAt(now, amountOf(cost, limit.unit)))),
+    };
   }
 
   /** Charges without asking whether it fits: what was asked before, or what a store remembers. */
@@ -58,7 +60,9 @@ export class MemoryLedger implements Ledger {
     const entries: Entry[] = [];
     for (const limit of limits) {
       const expected: Outlook | null =
-        outlook === null ? null : { endAt: outlook.endAt, amount: amountOf(outlook.cost, limit.unit) };
+        outlook === null
+          ? null
+          : { endAt: outlook.endAt, amount: amountOf(outlook.cost, limit.unit) };
       entries.push(limit.charge(now, amountOf(cost, limit.unit), expected));
     }
     return { id: ++this.#lastId, accounts, limits, entries, cost, open: true };

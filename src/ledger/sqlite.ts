@@ -108,7 +108,8 @@ export class SqliteLedger implements Ledger {
 
   /** The latest time that the store has seen, for a clock that must not run backwards across restarts. */
   static latestTime(database: Database): number {
-    const sql = "SELECT max(coalesce((SELECT max(at) FROM open), 0), coalesce((SELECT max(at) FROM mark), 0)) AS at";
+    const sql =
+      "SELECT max(coalesce((SELECT max(at) FROM open), 0), coalesce((SELECT max(at) FROM mark), 0)) AS at";
     return database.query<{ at: number }, []>(sql).get()?.at ?? 0;
   }
 
@@ -208,8 +209,10 @@ export class SqliteLedger implements Ledger {
     this.#reserved = [];
     this.#left = [];
     this.#closed = [];
-    for (const { accounts } of work.reserved) for (const account of accounts) this.#dirty.add(account);
-    for (const { accounts } of work.closed) for (const account of accounts) this.#dirty.add(account);
+    for (const { accounts } of work.reserved)
+      for (const account of accounts) this.#dirty.add(account);
+    for (const { accounts } of work.closed)
+      for (const account of accounts) this.#dirty.add(account);
     const marks = this.#unsaved;
     this.#unsaved = [];
     for (const account of this.#dirty) {
@@ -219,7 +222,8 @@ export class SqliteLedger implements Ledger {
     }
     try {
       this.#statements.transaction(() => {
-        for (const reservation of work.reserved) if (reservation.open) this.#insert(reservation, now);
+        for (const reservation of work.reserved)
+          if (reservation.open) this.#insert(reservation, now);
         for (const { reservation, at } of work.left) this.#statements.left(reservation, at);
         for (const reservation of work.closed) this.#statements.remove(reservation);
         for (const mark of marks) this.#statements.mark(mark);
@@ -235,9 +239,12 @@ export class SqliteLedger implements Ledger {
       this.#left = work.left.concat(this.#left);
       this.#closed = work.closed.concat(this.#closed);
       this.#unsaved = newest(marks);
-      for (const reservation of work.reserved) if (reservation.open) this.#unstored.add(reservation);
+      for (const reservation of work.reserved)
+        if (reservation.open) this.#unstored.add(reservation);
       const reason = error instanceof Error ? error.message : String(error);
-      turn?.reject(new ProxyError("STORE_UNAVAILABLE", `The usage store cannot be written: ${reason}`, 1_000));
+      turn?.reject(
+        new ProxyError("STORE_UNAVAILABLE", `The usage store cannot be written: ${reason}`, 1_000),
+      );
       this.#flushSoon();
     }
   }
@@ -250,7 +257,11 @@ export class SqliteLedger implements Ledger {
   }
 
   #endOrphans(now: number): void {
-    for (let first = this.#orphans[0]; first !== undefined && first.until <= now; first = this.#orphans[0]) {
+    for (
+      let first = this.#orphans[0];
+      first !== undefined && first.until <= now;
+      first = this.#orphans[0]
+    ) {
       this.#orphans.shift();
       this.settle(first.reservation, now, first.reservation.cost);
     }
@@ -263,9 +274,18 @@ export class SqliteLedger implements Ledger {
       const limit = account.limits.find(({ key }) => key === row.limit_key);
       limit?.restore({ slot: row.slot, at: row.at, value: row.value, expiresAt: Infinity });
     }
-    const longest = Math.max(0, ...account.limits.map(({ window }) => (window === null ? 0 : windowMs[window])));
+    const longest = Math.max(
+      0,
+      ...account.limits.map(({ window }) => (window === null ? 0 : windowMs[window])),
+    );
     for (const { id, at, ...cost } of this.#statements.openOf(account.storeId)) {
-      const charged = this.#memory.charge(at, [account], account.limits.filter(isJournalled), cost, null);
+      const charged = this.#memory.charge(
+        at,
+        [account],
+        account.limits.filter(isJournalled),
+        cost,
+        null,
+      );
       const reservation = { ...charged, id };
       this.#memory.sent(reservation, at);
       this.#orphans.push({ reservation, until: at + longest * 1.2 });
@@ -276,7 +296,11 @@ export class SqliteLedger implements Ledger {
 
 /** The last mark of each slot. */
 function newest(marks: readonly StoredMark[]): StoredMark[] {
-  return [...new Map(marks.map((item) => [`${item.account.storeId} ${item.key} ${item.mark.slot}`, item])).values()];
+  return [
+    ...new Map(
+      marks.map((item) => [`${item.account.storeId} ${item.key} ${item.mark.slot}`, item]),
+    ).values(),
+  ];
 }
 
 /** Whether a limit's open charges need rows: a leaky bucket is all mark, and slots end with the process. */
@@ -293,13 +317,27 @@ function prepare(database: Database) {
   const remove = database.prepare("DELETE FROM open WHERE account = ? AND id = ?");
   const mark = database.prepare("INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?, ?, ?)");
   const prune = database.prepare("DELETE FROM mark WHERE expires_at < ?");
-  const findAccount = database.prepare<{ id: number }, [string]>("SELECT id FROM account WHERE name = ?");
+  const findAccount = database.prepare<{ id: number }, [string]>(
+    "SELECT id FROM account WHERE name = ?",
+  );
   const addAccount = database.prepare("INSERT INTO account (name) VALUES (?)");
-  const marks = database.prepare<MarkRow, [number]>("SELECT * FROM mark WHERE account = ? ORDER BY at");
+  const marks = database.prepare<MarkRow, [number]>(
+    "SELECT * FROM mark WHERE account = ? ORDER BY at",
+  );
   const opens = database.prepare<OpenRow, [number]>(
     "SELECT id, at, requests, tokens, input_tokens, output_tokens, total_tokens FROM open WHERE account = ? ORDER BY at",
   );
-  const all: { finalize(): void }[] = [open, left, remove, mark, prune, findAccount, addAccount, marks, opens];
+  const all: { finalize(): void }[] = [
+    open,
+    left,
+    remove,
+    mark,
+    prune,
+    findAccount,
+    addAccount,
+    marks,
+    opens,
+  ];
   const begin: Statement = database.prepare("BEGIN IMMEDIATE");
   const commit: Statement = database.prepare("COMMIT");
   const rollback: Statement = database.prepare("ROLLBACK");
@@ -330,10 +368,18 @@ function prepare(database: Database) {
       for (const account of accounts) left.run(at, account.storeId, id);
     },
     remove({ id, accounts }: Reservation): void {
-      for (const account of accounts) if (account.limits.some(isJournalled)) remove.run(account.storeId, id);
+      for (const account of accounts)
+        if (account.limits.some(isJournalled)) remove.run(account.storeId, id);
     },
     mark: ({ account, key, mark: { slot, at, value, expiresAt } }: StoredMark): void =>
-      void mark.run(account.storeId, key, slot, at, value, expiresAt === Infinity ? null : expiresAt),
+      void mark.run(
+        account.storeId,
+        key,
+        slot,
+        at,
+        value,
+        expiresAt === Infinity ? null : expiresAt,
+      ),
     prune: (now: number): void => void prune.run(now),
     accountId(name: string): number {
       return findAccount.get(name)?.id ?? Number(addAccount.run(name).lastInsertRowid);

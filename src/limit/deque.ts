@@ -30,6 +30,8 @@ export class Deque<T> {
 
   /** The element `index` places behind the first. */
   at(index: number): T | undefined {
-    return index < this.#length ? this.#items[(this.#first + index) & (this.#items.length - 1)] : undefined;
+    return index < this.#length
+      ? this.#items[(this.#first + index) & (this.#items.length - 1)]
+      : undefined;
   }
 }

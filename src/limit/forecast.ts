@@ -25,7 +25,10 @@ export class Forecast {
     if (refund <= 0) return;
     this.#advance(now);
     const slice = Math.ceil(outlook.endAt / this.#sliceMs);
-    entry.refundSlice = Math.min(Math.max(slice, this.#head + 1), this.#head + this.#ring.length - 1);
+    entry.refundSlice = Math.min(
+      Math.max(slice, this.#head + 1),
+      this.#head + this.#ring.length - 1,
+    );
     entry.refund = refund;
     this.#put(entry.refundSlice, refund);
     this.#total += refund;
@@ -46,14 +49,16 @@ export class Forecast {
     if (this.#total === 0 || at <= now) return 0;
     const last = Math.min(Math.floor(at / this.#sliceMs), this.#head + this.#ring.length - 1);
     let sum = this.#late;
-    for (let slice = this.#head + 1; slice <= last && sum < this.#total; slice++) sum += this.#at(slice);
+    for (let slice = this.#head + 1; slice <= last && sum < this.#total; slice++)
+      sum += this.#at(slice);
     return sum;
   }
 
   /** Units that should come back in `slice`, which is ahead of now; late ones are expected in the next. */
   within(now: number, slice: number): number {
     this.#advance(now);
-    if (this.#total === 0 || slice <= this.#head || slice >= this.#head + this.#ring.length) return 0;
+    if (this.#total === 0 || slice <= this.#head || slice >= this.#head + this.#ring.length)
+      return 0;
     return this.#at(slice) + (slice === this.#head + 1 ? this.#late : 0);
   }
 

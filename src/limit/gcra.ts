@@ -94,7 +94,10 @@ export class Gcra implements Limit {
 
   usage(now: number): LimitUsage {
     const limit = Math.max(1, this.#toleranceUs / this.#intervalUs + 1);
-    const used = Math.min(limit, Math.ceil(Math.max(0, this.#tatUs - now * 1_000) / this.#intervalUs));
+    const used = Math.min(
+      limit,
+      Math.ceil(Math.max(0, this.#tatUs - now * 1_000) / this.#intervalUs),
+    );
     return { limit, used, reserved: 0, remaining: limit - used };
   }
 
@@ -103,7 +106,8 @@ export class Gcra implements Limit {
     const intervalUs = Math.ceil(1_000_000 / spec.requestsPerSecond);
     // What has left already takes as long to make good as the rate in force says, longer or shorter.
     const aheadUs = this.#tatUs - this.#movedUs;
-    if (aheadUs > 0) this.#tatUs = this.#movedUs + Math.ceil((aheadUs * intervalUs) / this.#intervalUs);
+    if (aheadUs > 0)
+      this.#tatUs = this.#movedUs + Math.ceil((aheadUs * intervalUs) / this.#intervalUs);
     this.#intervalUs = intervalUs;
     this.#toleranceUs = (spec.burst - 1) * intervalUs;
     this.#requestsPerSecond = spec.requestsPerSecond;

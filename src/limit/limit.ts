@@ -1,7 +1,12 @@
 import type { Unit } from "./cost.ts";
 
 /** The spans over which providers count, in milliseconds. */
-export const windowMs = { second: 1_000, minute: 60_000, hour: 3_600_000, day: 86_400_000 } as const;
+export const windowMs = {
+  second: 1_000,
+  minute: 60_000,
+  hour: 3_600_000,
+  day: 86_400_000,
+} as const;
 
 export type WindowName = keyof typeof windowMs;
 

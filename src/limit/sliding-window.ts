@@ -111,7 +111,8 @@ export class SlidingWindow implements Limit {
     this.#advance(now);
     let used = this.#used + this.#held;
     const slices = Math.min(Math.floor(at / this.#sliceMs) - this.#head, this.#span);
-    for (let slice = this.#head - this.#span + 1, i = 0; i < slices; slice++, i++) used -= this.#in(this.#ring, slice);
+    for (let slice = this.#head - this.#span + 1, i = 0; i < slices; slice++, i++)
+      used -= this.#in(this.#ring, slice);
     // Only after all of the ring do those leave that are not counted yet; see `fitsAt`.
     if (at >= this.#allFreeAt(now)) used = 0;
     else if (slices === this.#span) {
@@ -180,7 +181,12 @@ export class SlidingWindow implements Limit {
     this.#advance(now);
     const reserved = this.#held + this.#open;
     const used = this.#used - this.#open;
-    return { limit: this.#limit, used, reserved, remaining: Math.max(0, this.#limit - used - reserved) };
+    return {
+      limit: this.#limit,
+      used,
+      reserved,
+      remaining: Math.max(0, this.#limit - used - reserved),
+    };
   }
 
   resize(spec: LimitSpec): void {
@@ -220,7 +226,9 @@ export class SlidingWindow implements Limit {
 
   /** When everything charged is a window old, if what has not left in full leaves now. */
   #allFreeAt(now: number): number {
-    return this.#freeAt(Math.floor(Math.max(now + this.#marginMs, this.#lastDueAt) / this.#sliceMs));
+    return this.#freeAt(
+      Math.floor(Math.max(now + this.#marginMs, this.#lastDueAt) / this.#sliceMs),
+    );
   }
 
   #live(slice: number): boolean {

@@ -68,14 +68,14 @@ export class TokenBucket implements Limit {
     // Room only grows with time in the forecast: the first slice that has enough is found by halving.
     const step = this.#windowMs / forecastSlices;
     const first = Math.floor(now / step) + 1;
-    const last = Math.min(first + forecastSlices, Math.floor(worst / step) + 1);
-    let [from, to] = [first, last];
+    let from = 0;
+    let to = forecastSlices;
     while (from < to) {
       const middle = (from + to) >> 1;
-      if (this.expectedRoomAt(now, middle * step) >= amount) to = middle;
+      if (this.expectedRoomAt(now, (first + middle) * step) >= amount) to = middle;
       else from = middle + 1;
     }
-    return Math.min(worst, from === last ? worst : from * step);
+    return from === forecastSlices ? worst : Math.min(worst, (first + from) * step);
   }
 
   earliestAt(now: number, amount: number): number {
@@ -192,7 +192,8 @@ export class TokenBucket implements Limit {
       const due = Math.floor(entry?.dueAt ?? Math.max(now + this.#marginMs, this.#lastDueAt));
       const drained = Math.min(missing, Math.max(0, Math.min(due, end) - at) * this.#limit);
       const charged = missing + held - drained;
-      if (charged <= most) return { at: at + Math.ceil((missing + held - most) / this.#limit), charged: most };
+      if (charged <= most)
+        return { at: at + Math.ceil((missing + held - most) / this.#limit), charged: most };
       if (due > end) return { at: end, charged };
       const counted = entry === undefined ? held : entry.amount * this.#windowMs;
       at = Math.max(at, due);
@@ -200,7 +201,10 @@ export class TokenBucket implements Limit {
       held -= counted;
     }
     const drained = Math.max(0, end - at) * this.#limit;
-    return { at: at + Math.max(0, Math.ceil((missing - most) / this.#limit)), charged: missing - drained };
+    return {
+      at: at + Math.max(0, Math.ceil((missing - most) / this.#limit)),
+      charged: missing - drained,
+    };
   }
 
   #count(entry: Entry): void {

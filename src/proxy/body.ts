@@ -29,7 +29,10 @@ export async function readBody(request: Request, max: number): Promise<Uint8Arra
 }
 
 /** All bytes of a stream; null if they are more than `max`, then the rest is not read. */
-async function collect(stream: ReadableStream<Uint8Array>, max: number): Promise<Uint8Array | null> {
+async function collect(
+  stream: ReadableStream<Uint8Array>,
+  max: number,
+): Promise<Uint8Array | null> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of stream) {
@@ -41,7 +44,10 @@ async function collect(stream: ReadableStream<Uint8Array>, max: number): Promise
 }
 
 /** `stream`, broken off with `BODY_TOO_LARGE` when more than `max` bytes have come through. */
-export function bounded(stream: ReadableStream<Uint8Array>, max: number): ReadableStream<Uint8Array> {
+export function bounded(
+  stream: ReadableStream<Uint8Array>,
+  max: number,
+): ReadableStream<Uint8Array> {
   let length = 0;
   return stream.pipeThrough(
     new TransformStream<Uint8Array, Uint8Array>({
@@ -55,5 +61,8 @@ export function bounded(stream: ReadableStream<Uint8Array>, max: number): Readab
 }
 
 function tooLarge(max: number): ProxyError {
-  return new ProxyError("BODY_TOO_LARGE", `The body is larger than the ${max} bytes allowed (server.max_body_size).`);
+  return new ProxyError(
+    "BODY_TOO_LARGE",
+    `The body is larger than the ${max} bytes allowed (server.max_body_size).`,
+  );
 }

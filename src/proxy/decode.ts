@@ -1,5 +1,10 @@
-import { Transform } from "node:stream";
-import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from "node:zlib";
+import type { Transform } from "node:stream";
+import {
+  createBrotliDecompress,
+  createGunzip,
+  createInflate,
+  createZstdDecompress,
+} from "node:zlib";
 
 /** A small compressed answer must not become a large one in our memory: what expands past this is not read on. */
 const maxDecoded = 64 * 1024 * 1024;
@@ -46,7 +51,10 @@ export function decoding<T>(encoding: string | null, inner: SideReader<T>): Side
 }
 
 /** Collects a JSON answer's text, up to a bound; `end` gives null where there was more. */
-export function collector(max: number): { push(chunk: Uint8Array): void; end(): Uint8Array | null } {
+export function collector(max: number): {
+  push(chunk: Uint8Array): void;
+  end(): Uint8Array | null;
+} {
   const chunks: Uint8Array[] = [];
   let length = 0;
   return {

@@ -63,7 +63,8 @@ function price(
   const key = `${scope}\n${call.model.slice(0, 200)}`;
   const input = Math.ceil(counted * ratios.ratioOf(key));
   const cap = call.hasOutput ? call.maxOutput : 0;
-  const reserved = (output: number): Cost => reserveFor(provider, { input, maxOutput: cap, predictedOutput: output });
+  const reserved = (output: number): Cost =>
+    reserveFor(provider, { input, maxOutput: cap, predictedOutput: output });
   const ceiling = cap === null ? room(limits, reserved(0)) : 0;
   const cost = reserved(cap === null ? outputs.reserve(key, running.get(key) ?? 0, ceiling) : cap);
 
@@ -100,7 +101,8 @@ function usageOf(input: number, output: number): Usage {
 function room(limits: readonly Limit[], cost: Cost): number {
   let most = Infinity;
   for (const limit of limits) {
-    if (limit.unit === "requests" || limit.unit === "slots" || limit.unit === "input_tokens") continue;
+    if (limit.unit === "requests" || limit.unit === "slots" || limit.unit === "input_tokens")
+      continue;
     most = Math.min(most, limit.max - amountOf(cost, limit.unit));
   }
   return Math.max(1, most);

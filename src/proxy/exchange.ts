@@ -45,7 +45,13 @@ export class Exchange {
   #open = true;
 
   /** @param ended called once, when the request has ended */
-  constructor(observers: Observers, method: string, path: string, dialect: Dialect, ended: () => void) {
+  constructor(
+    observers: Observers,
+    method: string,
+    path: string,
+    dialect: Dialect,
+    ended: () => void,
+  ) {
     this.#observers = observers;
     this.#ended = ended;
     this.startedAt = observers.clock.now();
@@ -68,7 +74,8 @@ export class Exchange {
   answered(): void {
     this.firstByteAt = this.#observers.clock.now();
     this.lease?.arrived();
-    if (this.sentAt !== null) this.#observers.metrics.upstreamFirstByte(this.upstream, this.firstByteAt - this.sentAt);
+    if (this.sentAt !== null)
+      this.#observers.metrics.upstreamFirstByte(this.upstream, this.firstByteAt - this.sentAt);
   }
 
   /** Our answer goes out from here. */
@@ -99,7 +106,9 @@ export class Exchange {
 
     metrics.request(this.upstream, outcome);
     const upstreamMs = sentAt === null ? 0 : (this.firstByteAt ?? now) - sentAt;
-    metrics.overhead(Math.max(0, (this.answeredAt ?? now) - this.startedAt - this.waitedMs - upstreamMs));
+    metrics.overhead(
+      Math.max(0, (this.answeredAt ?? now) - this.startedAt - this.waitedMs - upstreamMs),
+    );
     if (this.quota !== null) this.#countQuota(this.quota, sentAt === null ? null : actual);
     log.request({
       request_id: this.id,
@@ -112,7 +121,8 @@ export class Exchange {
       tokens_reserved: estimate?.cost.total_tokens ?? null,
       tokens_charged: estimate === null || sentAt === null ? null : actual.total_tokens,
       wait_ms: round(this.waitedMs),
-      upstream_ms: this.firstByteAt === null || sentAt === null ? null : round(this.firstByteAt - sentAt),
+      upstream_ms:
+        this.firstByteAt === null || sentAt === null ? null : round(this.firstByteAt - sentAt),
       total_ms: round(now - this.startedAt),
       outcome,
     });

@@ -28,7 +28,7 @@ type UpstreamTarget = UpstreamRoute<RateLimitConfig, QuotaConfig>;
 /** The connection that a request came in on. */
 export interface Connection {
   /** Address of its other end, null if unknown. */
-  peer(): string | null;
+  peer: () => string | null;
   /** Nothing may pass on it for a while, and it is to stay. */
   hold(): void;
   /** The request has ended: what is idle from here may be closed. */
@@ -66,7 +66,9 @@ export class Pipeline {
 
   /** Resolves when no request is on its way. */
   idle(): Promise<void> {
-    return this.#running === 0 ? Promise.resolve() : new Promise((resolve) => void this.#idle.push(resolve));
+    return this.#running === 0
+      ? Promise.resolve()
+      : new Promise((resolve) => void this.#idle.push(resolve));
   }
 
   /**
@@ -118,14 +120,25 @@ export class Pipeline {
     exchange.upstream = route.host;
     const [first] = route.quotas;
     const dialect = dialectOf(first?.quota.provider ?? "generic", exchange.path);
-    exchange.dialect = errorDialectOf(first?.quota.provider ?? null, exchange.path, headers.get("anthropic-version"));
-    if (first !== undefined && dialect.isMetered(exchange.method, exchange.path) && needsCall(route.quotas)) {
+    exchange.dialect = errorDialectOf(
+      first?.quota.provider ?? null,
+      exchange.path,
+      headers.get("anthropic-version"),
+    );
+    if (
+      first !== undefined &&
+      dialect.isMetered(exchange.method, exchange.path) &&
+      needsCall(route.quotas)
+    ) {
       body ??= await readBody(request, maxBody);
       call = dialect.readCall(exchange.path, parseBody(body));
       exchange.model = call.model;
     }
 
     const quota = pickQuota(route.quotas, call?.model ?? "");
+    const { url, guarded } = destination(route, quota);
+    const checked = guarded ? core.guard.check(route.hostname) : undefined;
+    if (checked instanceof Promise) await checked;
     const share = { model: call?.model ?? "", credential: exchange.client.credential };
     const needs = runtime.needs(route, quota?.quota ?? null, share);
     exchange.quota = needs.quota;
@@ -134,10 +147,11 @@ export class Pipeline {
       const priced = estimate(this.#parts.learning, call, name, provider, needs.path.limits);
       exchange.estimate = priced instanceof Promise ? await priced : priced;
     }
-    const { url, guarded } = destination(route, quota);
-    if (guarded) await core.guard.check(route.hostname);
-
-    if (body === null && request.body !== null && (contentLength(headers) ?? Infinity) <= smallBody) {
+    if (
+      body === null &&
+      request.body !== null &&
+      (contentLength(headers) ?? Infinity) <= smallBody
+    ) {
       body = await request.bytes();
     }
     const sending = body ?? (request.body === null ? null : bounded(request.body, maxBody));
@@ -151,7 +165,14 @@ export class Pipeline {
     const sent = (): void => lease.sent();
     exchange.dispatched();
     const sendable = sending as Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
-    const answer = await runtime.upstream.send({ url, method: request.method, headers, body: sendable, signal, onSent: sent });
+    const answer = await runtime.upstream.send({
+      url,
+      method: request.method,
+      headers,
+      body: sendable,
+      signal,
+      onSent: sent,
+    });
     exchange.answered();
     return relay(answer, exchange, dialect, {
       server: this.#parts.server,
@@ -205,7 +226,9 @@ function needsCall(candidates: readonly QuotaCandidate<QuotaConfig>[]): boolean 
   return candidates.some(({ quota }) => {
     const { models, per, rps, rpm, rph, rpd, max_concurrency, ...rest } = quota;
     const { tpm, tph, tpd, input_tpm, output_tpm, total_tpm } = rest;
-    const tokens = [tpm, tph, tpd, input_tpm, output_tpm, total_tpm].some((limit) => limit !== null);
+    const tokens = [tpm, tph, tpd, input_tpm, output_tpm, total_tpm].some(
+      (limit) => limit !== null,
+    );
     return tokens || per.includes("model") || !models.includes("*");
   });
 }
@@ -224,7 +247,12 @@ function modelIn(body: Uint8Array): string {
   }
 }
 
-function admissionOf(request: Request, exchange: Exchange, needs: Needs, body: Uint8Array | null): AdmissionRequest {
+function admissionOf(
+  request: Request,
+  exchange: Exchange,
+  needs: Needs,
+  body: Uint8Array | null,
+): AdmissionRequest {
   return {
     path: needs.path,
     cost: exchange.estimate?.cost ?? oneRequest,
@@ -246,7 +274,8 @@ function priorityOf(headers: Headers): Priority {
 }
 
 function leaseOf(outcome: Lease | Refusal): Lease {
-  if ("refused" in outcome) throw new ProxyError(outcome.refused, outcome.message, outcome.retryAfterMs);
+  if ("refused" in outcome)
+    throw new ProxyError(outcome.refused, outcome.message, outcome.retryAfterMs);
   return outcome;
 }
 

@@ -17,7 +17,12 @@ import { answerReader } from "./settle.ts";
 const longestRetryMs = 60_000;
 
 /** Sets what every answer on an upstream's behalf carries (contract, section 5). `now` is ms since the epoch. */
-export function setOwnHeaders(headers: Headers, exchange: Exchange, server: string, now: number): void {
+export function setOwnHeaders(
+  headers: Headers,
+  exchange: Exchange,
+  server: string,
+  now: number,
+): void {
   headers.set("x-proxy", server);
   headers.set("x-cooldown-request-id", exchange.id);
   if (!headers.has("x-request-id")) headers.set("x-request-id", exchange.id);
@@ -46,14 +51,17 @@ export async function relay(
   const { status, statusText, headers } = answer;
   const { estimate, lease } = exchange;
   const reader =
-    estimate !== null && lease !== null && answer.ok ? answerReader(dialect, estimate, lease.reserved, headers) : null;
+    estimate !== null && lease !== null && answer.ok
+      ? answerReader(dialect, estimate, lease.reserved, headers)
+      : null;
   const settle = (settlement: Settlement | null): void => {
     if (settlement?.usage) estimate?.learn(settlement.usage, exchange.upstreamMs);
     exchange.finish(status, outcomeOf(status), settlement?.charged ?? chargedWithout(status));
   };
   const onEnd = (end: BodyEnd): void => {
     // A call that was broken off may have cost more than what passed here: it stays charged as reserved.
-    if (end.how !== "complete") return exchange.finish(status, end.how === "abandoned" ? "aborted" : "upstream_broke_off");
+    if (end.how !== "complete")
+      return exchange.finish(status, end.how === "abandoned" ? "aborted" : "upstream_broke_off");
     const settlement = reader?.end() ?? null;
     if (settlement instanceof Promise) void settlement.then(settle);
     else settle(settlement);
@@ -82,14 +90,25 @@ function outcomeOf(status: number): string {
 }
 
 /** An answer of our own, in the dialect of the API that was called. */
-export function errorReply(error: ProxyError, exchange: Exchange, server: string, now: number): Response {
-  const headers = new Headers({ "content-type": "application/json", "x-cooldown-error": error.code });
+export function errorReply(
+  error: ProxyError,
+  exchange: Exchange,
+  server: string,
+  now: number,
+): Response {
+  const headers = new Headers({
+    "content-type": "application/json",
+    "x-cooldown-error": error.code,
+  });
   if (error.retryAfterMs !== null) {
     headers.set("retry-after", String(Math.max(1, Math.ceil(error.retryAfterMs / 1_000))));
     if (error.retryAfterMs > longestRetryMs) headers.set("x-should-retry", "false");
   }
   setOwnHeaders(headers, exchange, server, now);
-  return new Response(exchange.dialect.errorBody(error, exchange.id), { status: error.status, headers });
+  return new Response(exchange.dialect.errorBody(error, exchange.id), {
+    status: error.status,
+    headers,
+  });
 }
 
 /**

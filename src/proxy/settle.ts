@@ -52,7 +52,11 @@ function streamReader(dialect: Dialect, estimate: Estimate): SideReader<Settleme
   };
 }
 
-function jsonReader(dialect: Dialect, estimate: Estimate, reserved: Readonly<Cost>): SideReader<Settlement> {
+function jsonReader(
+  dialect: Dialect,
+  estimate: Estimate,
+  reserved: Readonly<Cost>,
+): SideReader<Settlement> {
   const collected = collector(largestCollected);
   return {
     push: (chunk) => collected.push(chunk),
@@ -61,7 +65,10 @@ function jsonReader(dialect: Dialect, estimate: Estimate, reserved: Readonly<Cos
       if (bytes === null) return { charged: reserved, usage: null };
       const usage = usageIn(dialect, bytes);
       if (usage !== null) return { charged: estimate.charge(usage), usage };
-      return { charged: estimate.chargeSeen(Math.ceil(bytes.byteLength / bytesPerToken)), usage: null };
+      return {
+        charged: estimate.chargeSeen(Math.ceil(bytes.byteLength / bytesPerToken)),
+        usage: null,
+      };
     },
   };
 }
@@ -75,7 +82,11 @@ function usageIn(dialect: Dialect, bytes: Uint8Array): Usage | null {
   const at = text.lastIndexOf('"usage"');
   if (at === -1) return null;
   const start = text.indexOf("{", at);
-  for (let end = text.indexOf("}", start); start !== -1 && end !== -1; end = text.indexOf("}", end + 1)) {
+  for (
+    let end = text.indexOf("}", start);
+    start !== -1 && end !== -1;
+    end = text.indexOf("}", end + 1)
+  ) {
     const usage = parsed(text.slice(start, end + 1));
     if (isObject(usage)) return dialect.usageOf({ usage });
     if (end - start > largestParsed) return null;

@@ -16,7 +16,10 @@ export function patienceOf(headers: Headers): number {
   if (own !== null) {
     const read = durationMs(own);
     if (read === null) {
-      throw new ProxyError("INVALID_REQUEST", "X-Cooldown-Timeout must be a time such as 30s, 500ms, 1m30s or 30.");
+      throw new ProxyError(
+        "INVALID_REQUEST",
+        "X-Cooldown-Timeout must be a time such as 30s, 500ms, 1m30s or 30.",
+      );
     }
     ms = read;
   }

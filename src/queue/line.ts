@@ -6,7 +6,20 @@ import type { Shares } from "./shares.ts";
 const smallTokens = 1_000;
 const largeTokens = 5_000;
 /** Lanes of one class: sizes by powers of two that meet at the two bounds above. */
-const sizes = [62, 125, 250, 500, smallTokens - 1, 2_000, largeTokens, 10_000, 20_000, 40_000, 80_000, 160_000];
+const sizes = [
+  62,
+  125,
+  250,
+  500,
+  smallTokens - 1,
+  2_000,
+  largeTokens,
+  10_000,
+  20_000,
+  40_000,
+  80_000,
+  160_000,
+];
 
 /** Waiting lifts a request by a class each time this share of its longest wait has passed. */
 const liftShare = 0.1;
@@ -17,7 +30,8 @@ const liftShare = 0.1;
  */
 export class Line {
   readonly #shares: Shares;
-  readonly #lanes = new Map<number, Lane>();
+  /** By class and size; a lane that was needed once stays. */
+  readonly #lanes: (Lane | undefined)[] = [];
   /** Requests waiting here. */
   size = 0;
   /** Whether small requests go first now; set by the planner. */
@@ -29,12 +43,8 @@ export class Line {
 
   push(item: Waiting): void {
     const key = priorities[item.priority] * (sizes.length + 1) + sizeLane(item.cost.total_tokens);
-    let lane = this.#lanes.get(key);
-    if (lane === undefined) {
-      lane = new Lane(this.#shares);
-      this.#lanes.set(key, lane);
-    }
-    lane.push(item);
+    this.#lanes[key] ??= new Lane(this.#shares);
+    this.#lanes[key].push(item);
     this.size++;
   }
 
@@ -46,18 +56,36 @@ export class Line {
 
   /** Adds the requests that could be next, two a lane at most: whose turn it is, and who has waited longest. */
   picks(into: Waiting[]): void {
-    for (const lane of this.#lanes.values()) {
-      const fair = lane.fair();
+    for (const lane of this.#lanes) {
+      const fair = lane?.fair() ?? null;
       if (fair === null) continue;
       into.push(fair);
-      const oldest = lane.oldest();
+      const oldest = lane?.oldest() ?? null;
       if (oldest !== null && oldest !== fair) into.push(oldest);
     }
   }
 
+  /** The first in the order of the queue. */
+  head(now: number): Waiting | null {
+    let head: Waiting | null = null;
+    for (const lane of this.#lanes) {
+      const fair = lane?.fair() ?? null;
+      if (fair === null) continue;
+      if (head === null || goesBefore(fair, head, now, this.smart)) head = fair;
+      const oldest = lane?.oldest() ?? null;
+      // Whose turn it is stands before who came first, unless waiting has lifted that one.
+      if (oldest !== null && oldest !== fair && goesBefore(oldest, head, now, this.smart))
+        head = oldest;
+    }
+    return head;
+  }
+
   /** Any request that waits here. */
   anyone(): Waiting | null {
-    for (const lane of this.#lanes.values()) if (lane.oldest() !== null) return lane.oldest();
+    for (const lane of this.#lanes) {
+      const oldest = lane?.oldest() ?? null;
+      if (oldest !== null) return oldest;
+    }
     return null;
   }
 
@@ -77,7 +105,9 @@ export function sizeLane(tokens: number): number {
 
 /** The class that counts now, smaller first: waiting lifts it, past the highest too, so that nothing starves. */
 export function classAt(item: Waiting, now: number): number {
-  return priorities[item.priority] - Math.floor((now - item.arrivedAt) / (item.timeoutMs * liftShare));
+  return (
+    priorities[item.priority] - Math.floor((now - item.arrivedAt) / (item.timeoutMs * liftShare))
+  );
 }
 
 /** How a request counts in smart mode: smaller first. */

@@ -68,11 +68,17 @@ function serve(options: HttpOptions, hostname: string, port: number): Bun.Server
     const code = error instanceof Error && "code" in error ? String(error.code) : "";
     const where = `${hostname}:${port}`;
     if (code === "EADDRINUSE") {
-      throw new OperationError(`Port ${port} on ${hostname} is in use. Stop what uses it, or choose another: --port N.`);
+      throw new OperationError(
+        `Port ${port} on ${hostname} is in use. Stop what uses it, or choose another: --port N.`,
+      );
     }
     if (code === "EACCES") {
-      throw new OperationError(`Not allowed to listen on ${where}. Ports below 1024 need privileges: --port 8080.`);
+      throw new OperationError(
+        `Not allowed to listen on ${where}. Ports below 1024 need privileges: --port 8080.`,
+      );
     }
-    throw new OperationError(`Cannot listen on ${where}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new OperationError(
+      `Cannot listen on ${where}: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
 }

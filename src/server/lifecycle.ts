@@ -38,7 +38,12 @@ export interface Running {
 }
 
 /** Settings that a running process cannot change. */
-const fixedKeys = ["host", "port", "proto", "tls"] as const satisfies readonly (keyof Config["server"])[];
+const fixedKeys = [
+  "host",
+  "port",
+  "proto",
+  "tls",
+] as const satisfies readonly (keyof Config["server"])[];
 
 /**
  * Starts the proxy; resolves when it accepts connections.
@@ -54,7 +59,12 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   const guard = createGuard({ lookup: systemLookup, clock });
   const core: Core = { clock, log, metrics, ledger, scheduler, guard };
   const counter = createTokenCounter({ clock });
-  const learning = { counter, ratios: createRatios(), outputs: createOutputPredictor(), running: new Map() };
+  const learning = {
+    counter,
+    ratios: createRatios(),
+    outputs: createOutputPredictor(),
+    running: new Map(),
+  };
   let draining = false;
   // Assigned before anything can ask for it: requests are handled in later turns than this one.
   let runtime: Runtime;
@@ -101,7 +111,8 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
       const next = reread();
       for (const warning of next.warnings) log.warn(warning);
       const needsRestart = changedFixedKeys(config, next.config);
-      if (needsRestart.length > 0) log.warn(`needs a restart to change: ${needsRestart.join(", ")}`);
+      if (needsRestart.length > 0)
+        log.warn(`needs a restart to change: ${needsRestart.join(", ")}`);
       runtime = createRuntime(core, next.config, selfOf(next.config), runtime);
       log.setLevel(next.config.server.log_level);
       log.info("configuration reloaded", { source: next.source });
@@ -115,7 +126,10 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   const stop = async (): Promise<void> => {
     draining = true;
     const graceMs = runtime.config.server.shutdown_timeout;
-    log.info("shutting down", { in_flight: pipeline.running - scheduler.waiting, queued: scheduler.waiting });
+    log.info("shutting down", {
+      in_flight: pipeline.running - scheduler.waiting,
+      queued: scheduler.waiting,
+    });
     watch?.close();
     scheduler.drain(graceMs);
     listener.stopAccepting();
@@ -123,7 +137,8 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
       pipeline.idle().then(() => true),
       new Promise<false>((resolve) => void clock.at(clock.now() + graceMs, () => resolve(false))),
     ]);
-    if (!inTime) log.warn("requests were cut off by shutdown_timeout", { in_flight: pipeline.running });
+    if (!inTime)
+      log.warn("requests were cut off by shutdown_timeout", { in_flight: pipeline.running });
     await listener.close();
     counter.close();
     runtime.upstream.close();
@@ -132,7 +147,14 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
     await log.flush();
   };
 
-  const shown = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host;
+  const shown =
+    host === "0.0.0.0"
+      ? "127.0.0.1"
+      : host === "::"
+        ? "[::1]"
+        : host.includes(":")
+          ? `[${host}]`
+          : host;
   return { url: `${tls === null ? "http" : "https"}://${shown}:${listener.port}`, reload, stop };
 }
 
@@ -156,5 +178,7 @@ function changedFixedKeys(before: Config, after: Config): string[] {
 }
 
 function machineAddresses(): string[] {
-  return Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
+  return Object.values(networkInterfaces()).flatMap((list) =>
+    (list ?? []).map(({ address }) => address),
+  );
 }

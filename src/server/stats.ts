@@ -27,7 +27,13 @@ export function quotaStats(ledger: Ledger, now: number): QuotaStats[] {
 
 function statsOfAccount(account: Account, now: number): QuotaStats {
   const windows = account.limits.flatMap((limit) => windowOf(limit, now) ?? []);
-  return { name: account.spec.label, windows, queue_depth: account.waiting, circuit: "closed", learned: null };
+  return {
+    name: account.spec.label,
+    windows,
+    queue_depth: account.waiting,
+    circuit: "closed",
+    learned: null,
+  };
 }
 
 function windowOf(limit: Limit, now: number): WindowStats | null {
