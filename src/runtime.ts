@@ -32,7 +32,7 @@ import { createDeadlines } from "./upstream/deadlines.ts";
 import type { Upstream } from "./upstream/upstream.ts";
 import { createHttpUpstream } from "./upstream/http.ts";
 
-/** Paths and accounts of hosts, models and credentials that clients made up: no more are kept than this. */
+/** When there are this many paths, those of hosts, models and credentials that clients made up are looked through. */
 const maxMadeUp = 10_000;
 
 /** What belongs to the process and lives through reloads. */
@@ -110,17 +110,6 @@ export function createRuntime(
     upstream,
   }));
 
-  const pathOf = (specs: readonly AccountSpec[]): Path => {
-    const key = specs.map(({ name }) => name).join("\n");
-    let path = paths.get(key);
-    if (path === undefined) {
-      if (paths.size >= maxMadeUp) forgetIdle(paths, ledger, clock.now());
-      path = new Path(specs.map((spec) => ledger.account(spec)));
-      paths.set(key, path);
-    }
-    return path;
-  };
-
   const specs = new Map<object, AccountSpec>(
     config.rate_limits.map((rule) => [rule, ruleAccount(rule, groups)]),
   );
@@ -128,6 +117,25 @@ export function createRuntime(
     if (quota.per.length === 0)
       specs.set(quota, quotaAccount(quota, groups, { model: "", credential: "" }));
   }
+
+  const configured = new Set([...specs.values()].map(({ name }) => name));
+  let mostPaths = maxMadeUp;
+
+  const pathOf = (specs: readonly AccountSpec[]): Path => {
+    const key = specs.map(({ name }) => name).join("\n");
+    let path = paths.get(key);
+    if (path === undefined) {
+      if (paths.size >= mostPaths) {
+        // A path may not outlive its accounts, or one quota would be counted in two places.
+        paths.clear();
+        forgetIdle(ledger, configured, clock.now());
+        mostPaths = Math.max(maxMadeUp, 2 * [...ledger.accounts()].length);
+      }
+      path = new Path(specs.map((spec) => ledger.account(spec)));
+      paths.set(key, path);
+    }
+    return path;
+  };
 
   const needs: Runtime["needs"] = (route, quota, share) => {
     const ruleSpec = route.rule === null ? undefined : specs.get(route.rule.value);
@@ -228,11 +236,9 @@ function isCopy(account: string, quota: string, per: readonly string[]): boolean
   return account.startsWith(`quota ${quota} ${per[0]}=`);
 }
 
-/** Forgets paths of made-up accounts that nothing is charged to; at least a tenth, the oldest, if all are in use. */
-function forgetIdle(paths: Map<string, Path>, ledger: Ledger, now: number): void {
-  for (const [key, path] of paths) {
-    if (paths.size < maxMadeUp * 0.9) return;
-    for (const account of path.accounts) if (account.idle(now)) ledger.forget(account);
-    paths.delete(key);
+/** Forgets accounts that hosts, models and credentials made up, where nothing is charged to them any more. */
+function forgetIdle(ledger: Ledger, configured: ReadonlySet<string>, now: number): void {
+  for (const account of ledger.accounts()) {
+    if (!configured.has(account.name) && account.idle(now)) ledger.forget(account);
   }
 }

@@ -1,9 +1,15 @@
 import type { Clock } from "../src/clock.ts";
 
+interface Timer {
+  at: number;
+  order: number;
+  run: () => void;
+}
+
 /** A clock that stands until a test moves it, and counts what was asked of it. */
 export class FakeClock implements Clock {
   #now: number;
-  #timers: { at: number; order: number; run: () => void }[] = [];
+  #timers: Timer[] = [];
   #order = 0;
   /** How often a timer was set since the start. */
   armed = 0;
@@ -55,7 +61,7 @@ export class FakeClock implements Clock {
   }
 
   #runNext(end: number): boolean {
-    const next = this.#timers.reduce<(typeof this.#timers)[number] | null>(
+    const next = this.#timers.reduce<Timer | null>(
       (best, timer) =>
         best === null || timer.at < best.at || (timer.at === best.at && timer.order < best.order) ? timer : best,
       null,

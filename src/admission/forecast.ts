@@ -53,7 +53,8 @@ export function startBehind(
     const amount = own + ahead[limit.unit];
     const rounds = limit.window === null ? 0 : Math.ceil(amount / limit.max) - 1;
     const wait = rounds <= 0 ? 0 : rounds * (limit.window === null ? 0 : windowMs[limit.window]);
-    at = Math.max(at, limit.fitsAt(now, amount - Math.max(0, rounds) * limit.max) + wait);
+    const rest = rounds <= 0 ? amount : amount - rounds * limit.max;
+    at = Math.max(at, limit.fitsAt(now, rest) + wait);
   }
   return at === Infinity ? now + unknownWaitMs : at;
 }

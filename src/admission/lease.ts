@@ -6,6 +6,8 @@ import type { Path } from "./path.ts";
 /** Who gave the lease. */
 export interface LeaseOwner {
   readonly clock: Clock;
+  /** The upstream has counted a request, perhaps sooner than it had to: its window ends that much sooner too. */
+  counted(path: Path): void;
   /** Room may have come back on `path`. */
   settled(path: Path): void;
 }
@@ -59,6 +61,7 @@ export class Lease {
   /** The upstream's headers are here: it has counted the request. */
   arrived(): void {
     this.#ledger.arrived(this.#reservation, this.#clock.now());
+    this.#owner.counted(this.#path);
   }
 
   /** Settles with what the request really cost. */

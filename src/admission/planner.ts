@@ -29,14 +29,8 @@ export class Planner {
   readonly #host: PlannerHost;
   readonly #shares = new Shares();
   readonly #lines = new Map<string, Line>();
-  /** What all waiting requests will be charged together. */
-  readonly ahead: Cost = {
-    requests: 0,
-    tokens: 0,
-    input_tokens: 0,
-    output_tokens: 0,
-    total_tokens: 0,
-  };
+  /** What all that wait for an account will be charged together. */
+  readonly #ahead = new Map<Account, Cost>();
   readonly #deadlines = new Heap<Pending>((a, b) => a.deadlineAt < b.deadlineAt);
   /** The first of each line, none of which could start at the last pump. */
   readonly #heads = new Map<Line, Pending>();
@@ -64,19 +58,21 @@ export class Planner {
     return [...this.#deadlines.items()];
   }
 
+  /** What all requests that wait for `account` will be charged together. */
+  aheadOf(account: Account): Readonly<Cost> {
+    return this.#ahead.get(account) ?? nothing;
+  }
+
   /** Puts a request into the queue; it may be granted before this returns. */
   enqueue(draft: Omit<Pending, "line">): void {
-    const now = this.#host.clock.now();
-    const { path } = draft.request;
-    let line = this.#lines.get(path.key);
-    const isNewLine = line === undefined;
-    line ??= new Line(this.#shares);
-    if (isNewLine) this.#lines.set(path.key, line);
-    const item: Pending = Object.assign(draft, { line });
-    line.push(item);
-    this.#deadlines.push(item);
-    this.#count(item, 1);
-    if (isNewLine || !this.#fitsInto(item, now)) this.pump();
+    const { item, isFirst } = this.#stand(draft);
+    if (isFirst || !this.#fitsInto(item, this.#host.clock.now())) this.pump();
+  }
+
+  /** Takes over requests that waited elsewhere: none goes before all of them stand in line. */
+  adopt(items: readonly Pending[]): void {
+    for (const item of items) this.#stand(item);
+    this.pump();
   }
 
   /** Takes a request out of the queue: its client left, or it can no longer succeed. */
@@ -89,6 +85,7 @@ export class Planner {
   takeAll(): Pending[] {
     const all = this.waiting();
     for (const item of all) this.#take(item);
+    this.#wakeAt = Infinity;
     this.#arm(this.#host.clock.now());
     return all.toSorted((a, b) => a.seq - b.seq);
   }
@@ -222,6 +219,19 @@ export class Planner {
     }
   }
 
+  /** Puts a request into every list; `isFirst` where nobody waits on its path yet. */
+  #stand(draft: Omit<Pending, "line">): { item: Pending; isFirst: boolean } {
+    const { key } = draft.request.path;
+    const known = this.#lines.get(key);
+    const line = known ?? new Line(this.#shares);
+    if (known === undefined) this.#lines.set(key, line);
+    const item: Pending = Object.assign(draft, { line });
+    line.push(item);
+    this.#deadlines.push(item);
+    this.#count(item, 1);
+    return { item, isFirst: known === undefined };
+  }
+
   /** Takes `item` out of every list; false if it was in none. */
   #take(item: Pending): boolean {
     if (item.flow === null) return false;
@@ -237,12 +247,20 @@ export class Planner {
   }
 
   #count({ request, cost }: Pending, sign: 1 | -1): void {
-    for (const account of request.path.accounts) account.waiting += sign;
-    this.ahead.requests += sign * cost.requests;
-    this.ahead.tokens += sign * cost.tokens;
-    this.ahead.input_tokens += sign * cost.input_tokens;
-    this.ahead.output_tokens += sign * cost.output_tokens;
-    this.ahead.total_tokens += sign * cost.total_tokens;
+    for (const account of request.path.accounts) {
+      account.waiting += sign;
+      let ahead = this.#ahead.get(account);
+      if (ahead === undefined) {
+        ahead = { ...nothing };
+        this.#ahead.set(account, ahead);
+      }
+      ahead.requests += sign * cost.requests;
+      ahead.tokens += sign * cost.tokens;
+      ahead.input_tokens += sign * cost.input_tokens;
+      ahead.output_tokens += sign * cost.output_tokens;
+      ahead.total_tokens += sign * cost.total_tokens;
+      if (account.waiting === 0) this.#ahead.delete(account);
+    }
   }
 
   #picks(): Pending[] {
@@ -269,6 +287,14 @@ export class Planner {
     });
   }
 }
+
+const nothing: Readonly<Cost> = {
+  requests: 0,
+  tokens: 0,
+  input_tokens: 0,
+  output_tokens: 0,
+  total_tokens: 0,
+};
 
 /** Whether small requests go first: the token limit is fuller than the threshold and tighter than that of requests. */
 function isSmart(line: Line, now: number): boolean {

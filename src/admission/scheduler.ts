@@ -66,10 +66,11 @@ export class Scheduler implements PlannerHost {
 
   /** What changed limits no longer allow is refused, and what they allow now goes. Call after accounts changed. */
   replan(): void {
-    const now = this.clock.now();
     const moved: Pending[] = [];
     for (const [group, planner] of this.#planners) {
       for (const item of planner.waiting()) {
+        // Gone meanwhile: others were let go, or had waited too long.
+        if (item.flow === null) continue;
         const limit = exceeded(item.request.path.limits, item.cost);
         if (limit === null) continue;
         planner.remove(item);
@@ -79,8 +80,8 @@ export class Scheduler implements PlannerHost {
       if (!stays) moved.push(...planner.takeAll());
       this.#forgetIfIdle(group, planner);
     }
-    for (const item of moved) this.#plannerOf(item.request.path.group).enqueue(item);
-    for (const item of moved) item.deadlineAt = Math.max(item.deadlineAt, now);
+    const groups = Map.groupBy(moved, (item) => item.request.path.group);
+    for (const [group, items] of groups) this.#plannerOf(group).adopt(items);
     for (const planner of this.#planners.values()) planner.pump();
   }
 
@@ -93,14 +94,13 @@ export class Scheduler implements PlannerHost {
     const until = now + graceMs;
     this.#drainUntil = until;
     for (const planner of this.#planners.values()) {
-      for (const item of planner.takeAll()) {
-        if (earliestStart(item.request.path.limits, item.cost, now) > until)
-          item.end(this.#shuttingDown(now));
-        else {
-          item.deadlineAt = Math.min(item.deadlineAt, until);
-          planner.enqueue(item);
-        }
-      }
+      const stays = planner.takeAll().filter((item) => {
+        const canStart = earliestStart(item.request.path.limits, item.cost, now) <= until;
+        if (!canStart) item.end(this.#shuttingDown(now));
+        item.deadlineAt = Math.min(item.deadlineAt, until);
+        return canStart;
+      });
+      planner.adopt(stays);
     }
   }
 
@@ -120,6 +120,14 @@ export class Scheduler implements PlannerHost {
     if (this.#drainUntil !== null && item.deadlineAt >= this.#drainUntil)
       item.end(this.#shuttingDown(now));
     else item.end(this.#tooLate(item.request, now));
+    const { group } = item.request.path;
+    const planner = this.#planners.get(group);
+    if (planner !== undefined) this.#forgetIfIdle(group, planner);
+  }
+
+  counted({ group }: Path): void {
+    const planner = this.#planners.get(group);
+    if (planner !== undefined && planner.size > 0) planner.pump();
   }
 
   settled({ group }: Path): void {
@@ -193,7 +201,11 @@ export class Scheduler implements PlannerHost {
     const leave = (): void => {
       if (item.flow === null) return;
       this.#waitingBytes -= request.bodyBytes;
-      this.#planners.get(path.group)?.remove(item as Pending);
+      const planner = this.#planners.get(path.group);
+      if (planner !== undefined) {
+        planner.remove(item as Pending);
+        this.#forgetIfIdle(path.group, planner);
+      }
       reject(signal?.reason);
     };
     if (signal?.aborted === true) return Promise.reject(signal.reason);
@@ -210,11 +222,13 @@ export class Scheduler implements PlannerHost {
 
   /** A refusal for want of room, with the time at which there should be some for this request. */
   #refuse(code: ErrorCode, text: string, request: AdmissionRequest, now: number): Refusal {
-    const ahead = this.#planners.get(request.path.group)?.ahead ?? nothing;
-    const retryAfterMs = Math.max(
-      0,
-      startBehind(request.path.limits, request.cost, ahead, now) - now,
-    );
+    const planner = this.#planners.get(request.path.group) ?? null;
+    let at = now;
+    for (const account of request.path.accounts) {
+      const ahead = planner?.aheadOf(account) ?? nothing;
+      at = Math.max(at, startBehind(account.limits, request.cost, ahead, now));
+    }
+    const retryAfterMs = at - now;
     return {
       refused: code,
       message: `${text} Try again in ${seconds(retryAfterMs)}.`,

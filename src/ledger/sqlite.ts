@@ -27,6 +27,8 @@ export const ledgerMigrations: readonly string[] = [
 
 /** Settlements may wait this long for a transaction; a crash before it counts them as reserved, which errs to fewer. */
 const settleDelayMs = 50;
+/** A request may leave this long after the commit that its row is dated by: a busy turn, a connection to be made. */
+const dispatchMs = 100;
 /** How often marks that no longer matter are deleted. */
 const pruneEveryMs = 60_000;
 /** No reservation matters longer than the longest window and a generous margin. */
@@ -88,6 +90,7 @@ export class SqliteLedger implements Ledger {
   #timer: (() => void) | null = null;
   #prunedAt = 0;
   #healthy = true;
+  #isOpen = true;
 
   /**
    * @param database opened with `ledgerMigrations`
@@ -147,8 +150,10 @@ export class SqliteLedger implements Ledger {
     return made;
   }
 
-  committed(): Promise<void> | null {
-    return this.#turn?.promise ?? null;
+  committed(reservation: Reservation): Promise<void> | null {
+    if (this.#turn !== null) return this.#turn.promise;
+    if (!this.#unstored.has(reservation)) return null;
+    return Promise.reject(unavailable("its last write failed"));
   }
 
   sent(reservation: Reservation, now: number): void {
@@ -179,7 +184,9 @@ export class SqliteLedger implements Ledger {
   }
 
   close(): void {
+    if (!this.#isOpen) return;
     this.#flush();
+    this.#isOpen = false;
     this.#timer?.();
     this.#statements.finalize();
     this.#database.close();
@@ -187,12 +194,13 @@ export class SqliteLedger implements Ledger {
 
   #close(reservation: Reservation): void {
     this.#uploading.delete(reservation);
-    if (this.#unstored.delete(reservation)) return;
-    this.#closed.push(reservation);
+    if (this.#unstored.delete(reservation)) for (const account of reservation.accounts) this.#dirty.add(account);
+    else this.#closed.push(reservation);
     this.#flushSoon();
   }
 
   #flushSoon(): void {
+    if (!this.#isOpen) return;
     this.#timer ??= this.#clock.at(this.#clock.now() + settleDelayMs, () => {
       this.#timer = null;
       if (this.#turn === null) this.#flush();
@@ -203,6 +211,7 @@ export class SqliteLedger implements Ledger {
   #flush(): void {
     const turn = this.#turn;
     this.#turn = null;
+    if (!this.#isOpen) return turn?.reject(unavailable("closed"));
     const now = this.#clock.now();
     this.#endOrphans(now);
     const work = { reserved: this.#reserved, left: this.#left, closed: this.#closed };
@@ -267,31 +276,42 @@ export class SqliteLedger implements Ledger {
     }
   }
 
-  /** Reads back what the store knows of an account that is new to this process. */
+  /**
+   * Reads back what the store knows of an account that is new to this process.
+   * @throws ProxyError if the store cannot be read or written; the account stays unknown to it then
+   */
   #load(account: Account): void {
-    account.storeId = this.#statements.accountId(account.name);
-    for (const row of this.#statements.marksOf(account.storeId)) {
+    const { marks, opens } = this.#read(account);
+    for (const row of marks) {
       const limit = account.limits.find(({ key }) => key === row.limit_key);
       limit?.restore({ slot: row.slot, at: row.at, value: row.value, expiresAt: Infinity });
     }
-    const longest = Math.max(
-      0,
-      ...account.limits.map(({ window }) => (window === null ? 0 : windowMs[window])),
-    );
-    for (const { id, at, ...cost } of this.#statements.openOf(account.storeId)) {
-      const charged = this.#memory.charge(
-        at,
-        [account],
-        account.limits.filter(isJournalled),
-        cost,
-        null,
-      );
+    const longest = Math.max(0, ...account.limits.map(({ window }) => (window === null ? 0 : windowMs[window])));
+    for (const { id, at, ...cost } of opens) {
+      const charged = this.#memory.charge(at, [account], account.limits.filter(isJournalled), cost, null);
       const reservation = { ...charged, id };
-      this.#memory.sent(reservation, at);
+      this.#memory.sent(reservation, at + dispatchMs);
       this.#orphans.push({ reservation, until: at + longest * 1.2 });
     }
     this.#orphans.sort((a, b) => a.until - b.until);
   }
+
+  #read(account: Account): { marks: MarkRow[]; opens: OpenRow[] } {
+    try {
+      const id = this.#statements.accountId(account.name);
+      const rows = { marks: this.#statements.marksOf(id), opens: this.#statements.openOf(id) };
+      account.storeId = id;
+      return rows;
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+}
+
+/** What is said of a store that failed with `error`. */
+function unavailable(error: unknown): ProxyError {
+  const reason = error instanceof Error ? error.message : String(error);
+  return new ProxyError("STORE_UNAVAILABLE", `The usage store cannot be used: ${reason}`, 1_000);
 }
 
 /** The last mark of each slot. */

@@ -154,7 +154,7 @@ export class Pipeline {
     ) {
       body = await request.bytes();
     }
-    const sending = body ?? (request.body === null ? null : bounded(request.body, maxBody));
+    const sending = body ?? streamOf(request, maxBody);
     const asked = core.scheduler.admit(admissionOf(request, exchange, needs, body));
     const lease = leaseOf(asked instanceof Promise ? await asked : asked);
     exchange.lease = lease;
@@ -213,6 +213,11 @@ export class Pipeline {
     exchange.finish(error.status, error.code.toLowerCase());
     return reply;
   }
+}
+
+/** The body as a stream that is no longer than allowed: the server holds a sender to the length that it gave. */
+function streamOf({ body, headers }: Request, maxBody: number): ReadableStream<Uint8Array> | null {
+  return body === null || contentLength(headers) !== null ? body : bounded(body, maxBody);
 }
 
 /** Path and query of a URL as they were received. */

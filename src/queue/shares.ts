@@ -8,7 +8,7 @@ export interface Client {
   readonly flows: Set<Flow>;
 }
 
-/** Clients that have left are forgotten when there are this many more of them than waiting ones. */
+/** Clients that have left are not worth looking for below this many in all. */
 const spareClients = 1_000;
 
 /**
@@ -19,6 +19,8 @@ export class Shares {
   readonly #clients = new Map<string, Client>();
   #waiting = 0;
   #now = 0;
+  /** How many clients there must be before those that have left are looked for again: twice what the last look left. */
+  #forgetAt = spareClients;
 
   /** The client that `flow` belongs to, its virtual time moved up to the present if nothing of it was waiting. */
   join(name: string, flow: Flow): Client {
@@ -43,7 +45,8 @@ export class Shares {
       // Nobody waits: the account of who had what ends here.
       this.#clients.clear();
       this.#now = 0;
-    } else if (this.#clients.size > this.#waiting * 2 + spareClients) this.#forget();
+      this.#forgetAt = spareClients;
+    } else if (this.#clients.size > this.#forgetAt) this.#forget();
   }
 
   /** Books `work` units for a client that is served now. Its flows must be put in order again afterwards. */
@@ -56,5 +59,6 @@ export class Shares {
     for (const [name, client] of this.#clients) {
       if (client.flows.size === 0 && client.virtualTime <= this.#now) this.#clients.delete(name);
     }
+    this.#forgetAt = this.#clients.size * 2 + spareClients;
   }
 }

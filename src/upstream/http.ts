@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { ProxyError } from "../errors.ts";
 import { createDeadlines } from "./deadlines.ts";
 import type { Wait } from "./deadlines.ts";
 import { failureOf, timeoutOf } from "./failure.ts";
@@ -67,6 +68,8 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     } catch (error) {
       if (own.signal.reason instanceof UpstreamFailure) throw own.signal.reason;
       signal.throwIfAborted();
+      // Not the upstream failed but the body on its way there, which knows why.
+      if (error instanceof ProxyError) throw error;
       throw failureOf(error, url);
     } finally {
       wait.end();

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 
-import type { Entry, LimitSpec, WindowName } from "../../src/limit/limit.ts";
+import type { LimitSpec, WindowName } from "../../src/limit/limit.ts";
 import { windowMs } from "../../src/limit/limit.ts";
 import { SlidingWindow } from "../../src/limit/sliding-window.ts";
 import { fates } from "./fates.ts";

@@ -1,4 +1,4 @@
-import type { Entry, Limit } from "../../src/limit/limit.ts";
+import type { Entry, Limit, Outlook } from "../../src/limit/limit.ts";
 
 /** What happens to one request, in ms from the moment before and as shares (0 to 1). */
 export interface Fate {
@@ -24,6 +24,8 @@ export interface Call {
   /** Grows in the order of dispatch. */
   readonly id: number;
   readonly reserved: number;
+  readonly dispatchedAt: number;
+  readonly sentAt: number;
   /** The limit in force then. */
   readonly limit: number;
   /** What the upstream charges for it now: nothing before it has counted it. */
@@ -31,11 +33,24 @@ export interface Call {
   countedAt: number;
 }
 
+/** What the simulation asks of a limit, or of a ledger in its place. */
+export interface Limited {
+  readonly max: number;
+  fits(now: number, amount: number): boolean;
+  charge(now: number, amount: number, outlook: Outlook, fate: Fate): Entry;
+  sent(entry: Entry, now: number): void;
+  arrived(entry: Entry, now: number): void;
+  settle(entry: Entry, now: number, actual: number): void;
+  release(entry: Entry, now: number): void;
+}
+
 /** The moments at which either side of the simulation acts. */
 export interface Script {
-  limit: Limit;
+  limit: Limited;
   marginMs: number;
   startAt: number;
+  /** Whether the upstream gets to count it at all; yes where absent. */
+  counts?(call: Call, now: number): boolean;
   /** The upstream has counted this call just now. */
   onCount(call: Call, now: number): void;
   /** The upstream has revised a call from what it charged before. */
@@ -69,14 +84,23 @@ export function simulate(script: Script, fates: readonly Fate[]): { calls: Call[
   };
 
   const dispatch = (fate: Fate): void => {
-    const entry = limit.charge(now, fate.amount, { endAt: now + fate.sendMs + fate.answerMs, amount: 0 });
+    const entry = limit.charge(now, fate.amount, { endAt: now + fate.sendMs + fate.answerMs, amount: 0 }, fate);
     if (fate.released) return later(now + fate.sendMs, (at) => limit.release(entry, at));
-    const call: Call = { id: calls.length, reserved: fate.amount, limit: limit.max, charged: 0, countedAt: Infinity };
-    calls.push(call);
     const sentAt = now + fate.sendMs;
     const headersAt = sentAt + fate.headersMs;
     const lastAt = Math.min(headersAt, sentAt + marginMs);
+    const call: Call = {
+      id: calls.length,
+      dispatchedAt: now,
+      sentAt,
+      limit: limit.max,
+      reserved: fate.amount,
+      charged: 0,
+      countedAt: Infinity,
+    };
+    calls.push(call);
     later(now + fate.countedShare * (lastAt - now), (at) => {
+      if (script.counts?.(call, at) === false) return;
       call.countedAt = at;
       call.charged = call.reserved;
       script.onCount(call, at);
@@ -85,6 +109,7 @@ export function simulate(script: Script, fates: readonly Fate[]): { calls: Call[
     later(headersAt, (at) => limit.arrived(entry, at));
     later(headersAt + fate.answerMs, (at) => {
       const actual = Math.floor(fate.actualShare * call.reserved);
+      if (call.countedAt === Infinity) return limit.settle(entry, at, actual);
       const before = call.charged;
       call.charged = actual;
       script.onRevise?.(call, before, at);
@@ -93,8 +118,9 @@ export function simulate(script: Script, fates: readonly Fate[]): { calls: Call[
   };
 
   for (const fate of fates) {
-    runUntil(now + fate.gapMs);
-    now += fate.gapMs;
+    const next = now + fate.gapMs;
+    runUntil(next);
+    now = next;
     if (limit.fits(now, fate.amount)) dispatch(fate);
     script.onEvent?.(now);
   }
