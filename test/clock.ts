@@ -11,6 +11,8 @@ export class FakeClock implements Clock {
   #now: number;
   #timers: Timer[] = [];
   #order = 0;
+  /** Timers that ran since time moved last. */
+  #ranNow = 0;
   /** How often a timer was set since the start. */
   armed = 0;
 
@@ -63,11 +65,16 @@ export class FakeClock implements Clock {
   #runNext(end: number): boolean {
     const next = this.#timers.reduce<Timer | null>(
       (best, timer) =>
-        best === null || timer.at < best.at || (timer.at === best.at && timer.order < best.order) ? timer : best,
+        best === null || timer.at < best.at || (timer.at === best.at && timer.order < best.order)
+          ? timer
+          : best,
       null,
     );
     if (next === null || next.at > end) return false;
     this.#timers = this.#timers.filter((timer) => timer !== next);
+    this.#ranNow = next.at > this.#now ? 0 : this.#ranNow + 1;
+    if (this.#ranNow > 10_000)
+      throw new Error("Timers are set for the present without end: time would stand still");
     this.#now = Math.max(this.#now, next.at);
     next.run();
     return true;

@@ -108,6 +108,14 @@ export class Planner {
     this.#pumping = false;
   }
 
+  /** Brings the next look forward where it can be sooner now: the upstream has counted a request before it had to. */
+  rearm(): void {
+    const now = this.#host.clock.now();
+    if (this.#shut) this.#isShut(now);
+    for (const head of this.#heads.values()) this.#wakeFor(head, now);
+    this.#arm(now);
+  }
+
   /** Grants the best head, or one that may pass it. False if nothing can go; then it is planned when to look again. */
   #step(now: number): boolean {
     this.#heads.clear();

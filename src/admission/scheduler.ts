@@ -90,18 +90,20 @@ export class Scheduler implements PlannerHost {
    * when the time is up.
    */
   drain(graceMs: number): void {
+    this.#drainUntil = this.clock.now() + graceMs;
+    for (const planner of this.#planners.values()) this.#giveUp(planner, this.#drainUntil);
+  }
+
+  /** Refuses what surely cannot start by `until` any more. */
+  #giveUp(planner: Planner, until: number): void {
     const now = this.clock.now();
-    const until = now + graceMs;
-    this.#drainUntil = until;
-    for (const planner of this.#planners.values()) {
-      const stays = planner.takeAll().filter((item) => {
-        const canStart = earliestStart(item.request.path.limits, item.cost, now) <= until;
-        if (!canStart) item.end(this.#shuttingDown(now));
-        item.deadlineAt = Math.min(item.deadlineAt, until);
-        return canStart;
-      });
-      planner.adopt(stays);
-    }
+    const stays = planner.takeAll().filter((item) => {
+      const canStart = earliestStart(item.request.path.limits, item.cost, now) <= until;
+      if (!canStart) item.end(this.#shuttingDown(now));
+      item.deadlineAt = Math.min(item.deadlineAt, until);
+      return canStart;
+    });
+    planner.adopt(stays);
   }
 
   grant(item: Pending, now: number): void {
@@ -126,13 +128,13 @@ export class Scheduler implements PlannerHost {
   }
 
   counted({ group }: Path): void {
-    const planner = this.#planners.get(group);
-    if (planner !== undefined && planner.size > 0) planner.pump();
+    this.#planners.get(group)?.rearm();
   }
 
   settled({ group }: Path): void {
     const planner = this.#planners.get(group);
     if (planner === undefined) return;
+    if (planner.size > 0 && this.#drainUntil !== null) this.#giveUp(planner, this.#drainUntil);
     if (planner.size > 0) planner.pump();
     this.#forgetIfIdle(group, planner);
   }

@@ -1,29 +1,13 @@
-import type { Database, Statement } from "bun:sqlite";
+import type { Database } from "bun:sqlite";
 import type { Clock } from "../clock.ts";
 import { ProxyError } from "../errors.ts";
 import type { Cost } from "../limit/cost.ts";
-import type { Mark } from "../limit/limit.ts";
 import { windowMs } from "../limit/limit.ts";
 import type { Account, AccountSpec } from "./account.ts";
+import type { MarkRow, OpenRow, Statements, StoredMark } from "./journal.ts";
+import { isJournalled, prepare } from "./journal.ts";
 import type { Ledger, Reservation, ReserveOptions } from "./ledger.ts";
 import { MemoryLedger } from "./memory.ts";
-
-/** The ledger's tables, one statement list a version: append, never change. */
-export const ledgerMigrations: readonly string[] = [
-  `CREATE TABLE account (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
-   -- Reservations that are not settled. "at" is when the request left, NULL while its body is still arriving.
-   CREATE TABLE open (
-     id INTEGER NOT NULL, account INTEGER NOT NULL, at REAL,
-     requests INTEGER NOT NULL, tokens INTEGER NOT NULL, input_tokens INTEGER NOT NULL,
-     output_tokens INTEGER NOT NULL, total_tokens INTEGER NOT NULL,
-     PRIMARY KEY (account, id)
-   ) STRICT, WITHOUT ROWID;
-   CREATE TABLE mark (
-     account INTEGER NOT NULL, limit_key TEXT NOT NULL, slot INTEGER NOT NULL,
-     at REAL NOT NULL, value REAL NOT NULL, expires_at REAL,
-     PRIMARY KEY (account, limit_key, slot)
-   ) STRICT, WITHOUT ROWID;`,
-];
 
 /** Settlements may wait this long for a transaction; a crash before it counts them as reserved, which errs to fewer. */
 const settleDelayMs = 50;
@@ -33,24 +17,6 @@ const dispatchMs = 100;
 const pruneEveryMs = 60_000;
 /** No reservation matters longer than the longest window and a generous margin. */
 const longestMs = 2 * windowMs.day;
-
-interface OpenRow extends Cost {
-  id: number;
-  at: number;
-}
-
-interface MarkRow {
-  limit_key: string;
-  slot: number;
-  at: number;
-  value: number;
-}
-
-interface StoredMark {
-  account: Account;
-  key: string;
-  mark: Mark;
-}
 
 /** A reservation read back after a crash: nobody will settle it, it ends by time. */
 interface Orphan {
@@ -76,6 +42,8 @@ export class SqliteLedger implements Ledger {
   readonly #statements: Statements;
 
   #reserved: Reservation[] = [];
+  /** Those among them that must not be dispatched before they are committed. */
+  readonly #waits = new Set<Reservation>();
   /** Reservations whose body is still arriving. */
   readonly #uploading = new Set<Reservation>();
   #left: { reservation: Reservation; at: number }[] = [];
@@ -139,8 +107,11 @@ export class SqliteLedger implements Ledger {
   ): Reservation | { retryAt: number } {
     const made = this.#memory.reserve(now, accounts, cost, options);
     if ("retryAt" in made) return made;
-    if (options.uploading) this.#uploading.add(made);
+    const needsRow = made.limits.some(isJournalled);
+    if (this.#healthy && !needsRow && !made.limits.some(({ unsaved }) => unsaved)) return made;
+    if (options.uploading && needsRow) this.#uploading.add(made);
     this.#reserved.push(made);
+    this.#waits.add(made);
     if (this.#turn === null) {
       this.#turn = Promise.withResolvers<void>();
       // Not every caller waits for the store; the ones that do hear of its failure.
@@ -151,9 +122,9 @@ export class SqliteLedger implements Ledger {
   }
 
   committed(reservation: Reservation): Promise<void> | null {
-    if (this.#turn !== null) return this.#turn.promise;
-    if (!this.#unstored.has(reservation)) return null;
-    return Promise.reject(unavailable("its last write failed"));
+    if (this.#unstored.has(reservation))
+      return Promise.reject(unavailable("its last write failed"));
+    return this.#turn !== null && this.#waits.has(reservation) ? this.#turn.promise : null;
   }
 
   sent(reservation: Reservation, now: number): void {
@@ -185,7 +156,8 @@ export class SqliteLedger implements Ledger {
 
   close(): void {
     if (!this.#isOpen) return;
-    this.#flush();
+    for (const account of this.accounts()) this.#dirty.add(account);
+    this.#flush(true);
     this.#isOpen = false;
     this.#timer?.();
     this.#statements.finalize();
@@ -193,8 +165,10 @@ export class SqliteLedger implements Ledger {
   }
 
   #close(reservation: Reservation): void {
+    if (!reservation.limits.some(isJournalled)) return void this.#unstored.delete(reservation);
     this.#uploading.delete(reservation);
-    if (this.#unstored.delete(reservation)) for (const account of reservation.accounts) this.#dirty.add(account);
+    if (this.#unstored.delete(reservation))
+      for (const account of reservation.accounts) this.#dirty.add(account);
     else this.#closed.push(reservation);
     this.#flushSoon();
   }
@@ -208,9 +182,10 @@ export class SqliteLedger implements Ledger {
   }
 
   /** One transaction with all that happened since the last. If it fails, the next one tries again. */
-  #flush(): void {
+  #flush(last = false): void {
     const turn = this.#turn;
     this.#turn = null;
+    this.#waits.clear();
     if (!this.#isOpen) return turn?.reject(unavailable("closed"));
     const now = this.#clock.now();
     this.#endOrphans(now);
@@ -226,7 +201,7 @@ export class SqliteLedger implements Ledger {
     this.#unsaved = [];
     for (const account of this.#dirty) {
       for (const limit of account.limits) {
-        for (const mark of limit.takeMarks()) marks.push({ account, key: limit.key, mark });
+        for (const mark of limit.takeMarks(last)) marks.push({ account, key: limit.key, mark });
       }
     }
     try {
@@ -286,9 +261,18 @@ export class SqliteLedger implements Ledger {
       const limit = account.limits.find(({ key }) => key === row.limit_key);
       limit?.restore({ slot: row.slot, at: row.at, value: row.value, expiresAt: Infinity });
     }
-    const longest = Math.max(0, ...account.limits.map(({ window }) => (window === null ? 0 : windowMs[window])));
+    const longest = Math.max(
+      0,
+      ...account.limits.map(({ window }) => (window === null ? 0 : windowMs[window])),
+    );
     for (const { id, at, ...cost } of opens) {
-      const charged = this.#memory.charge(at, [account], account.limits.filter(isJournalled), cost, null);
+      const charged = this.#memory.charge(
+        at,
+        [account],
+        account.limits.filter(isJournalled),
+        cost,
+        null,
+      );
       const reservation = { ...charged, id };
       this.#memory.sent(reservation, at + dispatchMs);
       this.#orphans.push({ reservation, until: at + longest * 1.2 });
@@ -321,93 +305,4 @@ function newest(marks: readonly StoredMark[]): StoredMark[] {
       marks.map((item) => [`${item.account.storeId} ${item.key} ${item.mark.slot}`, item]),
     ).values(),
   ];
-}
-
-/** Whether a limit's open charges need rows: a leaky bucket is all mark, and slots end with the process. */
-function isJournalled(limit: { window: string | null }): boolean {
-  return limit.window !== null;
-}
-
-type Statements = ReturnType<typeof prepare>;
-
-/** The SQL of the ledger, prepared once. */
-function prepare(database: Database) {
-  const open = database.prepare("INSERT INTO open VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
-  const left = database.prepare("UPDATE open SET at = ? WHERE account = ? AND id = ?");
-  const remove = database.prepare("DELETE FROM open WHERE account = ? AND id = ?");
-  const mark = database.prepare("INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?, ?, ?)");
-  const prune = database.prepare("DELETE FROM mark WHERE expires_at < ?");
-  const findAccount = database.prepare<{ id: number }, [string]>(
-    "SELECT id FROM account WHERE name = ?",
-  );
-  const addAccount = database.prepare("INSERT INTO account (name) VALUES (?)");
-  const marks = database.prepare<MarkRow, [number]>(
-    "SELECT * FROM mark WHERE account = ? ORDER BY at",
-  );
-  const opens = database.prepare<OpenRow, [number]>(
-    "SELECT id, at, requests, tokens, input_tokens, output_tokens, total_tokens FROM open WHERE account = ? ORDER BY at",
-  );
-  const all: { finalize(): void }[] = [
-    open,
-    left,
-    remove,
-    mark,
-    prune,
-    findAccount,
-    addAccount,
-    marks,
-    opens,
-  ];
-  const begin: Statement = database.prepare("BEGIN IMMEDIATE");
-  const commit: Statement = database.prepare("COMMIT");
-  const rollback: Statement = database.prepare("ROLLBACK");
-  all.push(begin, commit, rollback);
-  return {
-    transaction(run: () => void): void {
-      begin.run();
-      try {
-        run();
-        commit.run();
-      } catch (error) {
-        if (database.inTransaction) rollback.run();
-        throw error;
-      }
-    },
-    open: ({ id, cost }: Reservation, account: Account, at: number | null): void =>
-      void open.run(
-        id,
-        account.storeId,
-        at,
-        cost.requests,
-        cost.tokens,
-        cost.input_tokens,
-        cost.output_tokens,
-        cost.total_tokens,
-      ),
-    left({ id, accounts }: Reservation, at: number): void {
-      for (const account of accounts) left.run(at, account.storeId, id);
-    },
-    remove({ id, accounts }: Reservation): void {
-      for (const account of accounts)
-        if (account.limits.some(isJournalled)) remove.run(account.storeId, id);
-    },
-    mark: ({ account, key, mark: { slot, at, value, expiresAt } }: StoredMark): void =>
-      void mark.run(
-        account.storeId,
-        key,
-        slot,
-        at,
-        value,
-        expiresAt === Infinity ? null : expiresAt,
-      ),
-    prune: (now: number): void => void prune.run(now),
-    accountId(name: string): number {
-      return findAccount.get(name)?.id ?? Number(addAccount.run(name).lastInsertRowid);
-    },
-    marksOf: (account: number): MarkRow[] => marks.all(account),
-    openOf: (account: number): OpenRow[] => opens.all(account),
-    finalize(): void {
-      for (const statement of all) statement.finalize();
-    },
-  };
 }

@@ -18,6 +18,8 @@ export class Concurrency implements Limit {
   #running = 0;
   readonly #forecast = new Forecast(forecastSliceMs, forecastSlices);
 
+  readonly unsaved = false;
+
   constructor(spec: LimitSpec & { kind: "concurrency" }) {
     this.#max = spec.max;
   }

@@ -3,6 +3,8 @@ import { newEntry } from "./limit.ts";
 
 /** How late a timer may wake us and still have the lost time made good (contract, section 4), in microseconds. */
 const latenessUs = 5_000;
+/** How far ahead the store is told: a crash costs at most this much waiting, and most requests no transaction. */
+const aheadUs = 1_000_000;
 
 /**
  * Leaky bucket as the generic cell rate algorithm: requests leave one interval apart after a burst.
@@ -25,7 +27,8 @@ export class Gcra implements Limit {
   #tatUs = 0;
   /** When it was moved last, µs: what it is ahead of this is the burst that is used up. */
   #movedUs = 0;
-  #dirty = false;
+  /** The mark that the store has, µs since the epoch. */
+  #storedUs = 0;
 
   constructor(spec: LimitSpec & { kind: "leaky_bucket" }) {
     this.resize(spec);
@@ -67,7 +70,6 @@ export class Gcra implements Limit {
     const onTime = nowUs - this.#tatUs <= latenessUs;
     this.#tatUs = (onTime ? this.#tatUs : nowUs) + amount * this.#intervalUs;
     this.#movedUs = nowUs;
-    this.#dirty = true;
     const entry = newEntry(amount);
     entry.dueAt = this.#tatUs;
     return entry;
@@ -89,7 +91,6 @@ export class Gcra implements Limit {
     entry.state = "closed";
     if (entry.dueAt !== this.#tatUs) return;
     this.#tatUs -= entry.amount * this.#intervalUs;
-    this.#dirty = true;
   }
 
   usage(now: number): LimitUsage {
@@ -118,15 +119,22 @@ export class Gcra implements Limit {
     return this.#requestsPerSecond;
   }
 
-  /** One mark: `value` is the theoretical arrival time, a high-water mark. */
-  takeMarks(): Mark[] {
-    if (!this.#dirty) return [];
-    this.#dirty = false;
-    return [{ slot: 0, at: this.#movedUs / 1_000, value: this.#tatUs, expiresAt: Infinity }];
+  get unsaved(): boolean {
+    return this.#tatUs > this.#storedUs;
+  }
+
+  /** One mark: `value` is a time that the theoretical arrival time has not passed yet, expiring when it has. */
+  takeMarks(last: boolean): Mark[] {
+    if (!last && !this.unsaved) return [];
+    if (last && this.#storedUs === 0) return [];
+    this.#storedUs = this.#tatUs + (last ? 0 : aheadUs);
+    const at = this.#movedUs / 1_000;
+    return [{ slot: 0, at, value: this.#storedUs, expiresAt: this.#storedUs / 1_000 }];
   }
 
   restore(mark: Mark): void {
     this.#tatUs = Math.max(this.#tatUs, mark.value);
+    this.#storedUs = mark.value;
     this.#movedUs = Math.max(this.#movedUs, Math.floor(mark.at * 1_000));
   }
 

@@ -20,6 +20,8 @@ export interface Entry {
   dueAt: number;
   /** The slice of time in which it was counted; only where the algorithm has slices. */
   slice: number;
+  /** What of it has not drained yet; only where the algorithm drains, in its own units. */
+  left: number;
   /** Where the forecast expects its refund, and how much; see `Forecast`. */
   refundSlice: number;
   refund: number;
@@ -94,8 +96,13 @@ export interface Limit {
   /** Takes over a changed limit; what is used stays used. */
   resize(spec: LimitSpec): void;
 
-  /** Settled state changed since the last call, for the store; empties the list. */
-  takeMarks(): Mark[];
+  /** Whether a charge would be forgotten by a restart unless marks are stored first: it has no row of its own. */
+  readonly unsaved: boolean;
+  /**
+   * Settled state changed since the last call, for the store; empties the list.
+   * @param last whether this is the end of the process: then marks are exact, with no allowance for what may come
+   */
+  takeMarks(last: boolean): Mark[];
   /** Puts a stored mark back. Only before the first charge. */
   restore(mark: Mark): void;
   /** True when nothing is charged any more, so that forgetting the limit changes nothing. */
@@ -110,6 +117,6 @@ export type LimitSpec =
   | { kind: "concurrency"; max: number };
 
 /** A fresh entry of `amount` units. */
-export function newEntry(amount: number): Entry {
-  return { amount, state: "held", dueAt: Infinity, slice: -1, refundSlice: -1, refund: 0 };
+export function newEntry(amount: number, state: Entry["state"] = "held"): Entry {
+  return { amount, state, dueAt: Infinity, slice: -1, left: 0, refundSlice: -1, refund: 0 };
 }

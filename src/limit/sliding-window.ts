@@ -42,6 +42,8 @@ export class SlidingWindow implements Limit {
   readonly #forecast: Forecast;
   readonly #dirty = new Set<number>();
 
+  readonly unsaved = false;
+
   constructor(spec: LimitSpec & { kind: "sliding_window" }) {
     this.unit = spec.unit;
     this.window = spec.window;

@@ -28,13 +28,17 @@ export class TokenBucket implements Limit {
   /** Whole milliseconds up to which the bucket has drained. */
   #at = 0;
   #held = 0;
-  /** Counted by the upstream and not settled, for the optimistic forecast and for people. */
+  /** The part of `#missing` that is not settled yet. */
   #open = 0;
+  /** Whose charges are missing, first come first drained: `left` is how much of each still is. */
+  readonly #draining = new Deque<Entry>();
   readonly #sent = new Deque<Entry>();
   /** The largest `dueAt` given: a lowered margin must not disturb the order. */
   #lastDueAt = 0;
   readonly #forecast: Forecast;
   #dirty = false;
+
+  readonly unsaved = false;
 
   constructor(spec: LimitSpec & { kind: "token_bucket" }) {
     this.unit = spec.unit;
@@ -81,7 +85,7 @@ export class TokenBucket implements Limit {
   earliestAt(now: number, amount: number): number {
     this.#advance(now);
     if (amount > this.#limit) return Infinity;
-    const need = this.#need(amount, -this.#open);
+    const need = this.#need(amount, 0) - this.#open;
     return need <= 0 ? now : this.#drainedAt(need);
   }
 
@@ -121,8 +125,15 @@ export class TokenBucket implements Limit {
     if (entry.state === "closed") return;
     this.#forecast.remove(entry, now);
     entry.state = "closed";
-    this.#open -= entry.amount;
-    this.#missing = Math.max(0, this.#missing + (actual - entry.amount) * this.#windowMs);
+    this.#open -= entry.left;
+    const over = (actual - entry.amount) * this.#windowMs;
+    if (over > 0) this.#fill(newEntry(0, "closed"), over);
+    else {
+      // What has drained cannot be given back: the upstream's bucket was full without it.
+      const refund = Math.min(-over, entry.left);
+      entry.left -= refund;
+      this.#missing -= refund;
+    }
     this.#dirty = true;
     entry.amount = actual;
   }
@@ -140,7 +151,7 @@ export class TokenBucket implements Limit {
   usage(now: number): LimitUsage {
     this.#advance(now);
     const missing = Math.ceil(this.#missing / this.#windowMs);
-    const open = Math.min(this.#open, missing);
+    const open = Math.min(missing, Math.ceil(this.#open / this.#windowMs));
     const remaining = Math.max(0, this.#limit - this.#held - missing);
     return { limit: this.#limit, used: missing - open, reserved: this.#held + open, remaining };
   }
@@ -155,13 +166,13 @@ export class TokenBucket implements Limit {
   takeMarks(): Mark[] {
     if (!this.#dirty) return [];
     this.#dirty = false;
-    const value = Math.max(0, this.#missing - this.#open * this.#windowMs);
-    return [{ slot: 0, at: this.#at, value, expiresAt: Infinity }];
+    const value = this.#missing - this.#open;
+    return [{ slot: 0, at: this.#at, value, expiresAt: this.#at + value / this.#limit }];
   }
 
   restore(mark: Mark): void {
     this.#advance(mark.at);
-    this.#missing += mark.value;
+    this.#fill(newEntry(0, "closed"), mark.value);
   }
 
   idle(now: number): boolean {
@@ -200,7 +211,10 @@ export class TokenBucket implements Limit {
       missing += counted - drained;
       held -= counted;
     }
-    const drained = Math.max(0, end - at) * this.#limit;
+    // What goes besides is not counted before a margin has passed: until then an empty bucket drains nothing of it.
+    const counted = Math.max(at, Math.floor(now + this.#marginMs));
+    const first = Math.min(missing, Math.max(0, Math.min(end, counted) - at) * this.#limit);
+    const drained = first + Math.max(0, end - counted) * this.#limit;
     return {
       at: at + Math.max(0, Math.ceil((missing - most) / this.#limit)),
       charged: missing - drained,
@@ -209,16 +223,32 @@ export class TokenBucket implements Limit {
 
   #count(entry: Entry): void {
     this.#held -= entry.amount;
-    this.#open += entry.amount;
-    this.#missing += entry.amount * this.#windowMs;
     entry.state = "counted";
+    this.#fill(entry, entry.amount * this.#windowMs);
+  }
+
+  /** Adds units × window to what is missing, behind all that is. */
+  #fill(entry: Entry, missing: number): void {
+    entry.left = missing;
+    this.#missing += missing;
+    if (entry.state !== "closed") this.#open += missing;
+    this.#draining.push(entry);
   }
 
   #drainTo(time: number): void {
     const at = Math.floor(time);
     if (at <= this.#at) return;
-    this.#missing = Math.max(0, this.#missing - (at - this.#at) * this.#limit);
+    let drained = (at - this.#at) * this.#limit;
     this.#at = at;
+    for (let first = this.#draining.at(0); first !== undefined; first = this.#draining.at(0)) {
+      const part = Math.min(first.left, drained);
+      first.left -= part;
+      drained -= part;
+      this.#missing -= part;
+      if (first.state !== "closed") this.#open -= part;
+      if (first.left > 0) return;
+      this.#draining.shift();
+    }
   }
 
   /** Drains up to `now`, counting on the way what is due. */

@@ -1,7 +1,8 @@
 /**
  * Where finished log lines leave the process.
  *
- * Lines of one event-loop turn go out in one write. A reader that does not read (a stalled terminal, a full
+ * Lines go out together, at most `collectMs` after the first of them: under load a write for each turn of the event
+ * loop would cost more than making the lines. A reader that does not read (a stalled terminal, a full
  * pipe) must neither stop the proxy nor fill its memory: while a write is under way lines are kept up to
  * `maxBufferedChars`, further ones are dropped, and their number is told once there is room again.
  */
@@ -12,6 +13,9 @@ export interface Outlet {
   flush(withinMs?: number): Promise<void>;
 }
 
+/** How long lines are collected, ms: not felt by a reader. */
+const collectMs = 10;
+
 /** Takes text; a promise means that it is not yet on its way. */
 export type Write = (text: string) => void | Promise<void>;
 
@@ -19,11 +23,13 @@ export type Write = (text: string) => void | Promise<void>;
  * @param write gets the collected lines; called again only after its promise, if it gave one, has settled.
  * @param tellDropped makes the line that says how many were dropped.
  * @param maxBufferedChars how much may wait while a write is under way.
+ * @param later calls a function in a while: how long lines are collected.
  */
 export function createOutlet(
   write: Write,
   tellDropped: (count: number) => string,
   maxBufferedChars = 1_000_000,
+  later: (run: () => void) => void = (run) => void setTimeout(run, collectMs).unref(),
 ): Outlet {
   let lines: string[] = [];
   let chars = 0;
@@ -71,7 +77,7 @@ export function createOutlet(
       chars += line.length;
       if (!scheduled) {
         scheduled = true;
-        setImmediate(send);
+        later(send);
       }
     },
     async flush(withinMs = 1000) {

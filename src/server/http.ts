@@ -40,7 +40,14 @@ export function listen(options: HttpOptions): Listener {
   return {
     port,
     stopAccepting: () => servers.forEach((server) => void server.stop(false)),
-    close: async () => void (await Promise.all(servers.map((server) => server.stop(true)))),
+    async close() {
+      // The last answers have ended for us and may still be on their way out.
+      const end = performance.now() + 1_000;
+      while (servers.some((server) => server.pendingRequests > 0) && performance.now() < end) {
+        await new Promise((resolve) => void setTimeout(resolve, 1));
+      }
+      await Promise.all(servers.map((server) => server.stop(true)));
+    },
   };
 }
 

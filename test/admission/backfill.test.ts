@@ -94,7 +94,8 @@ describe("nobody starves", () => {
         end();
         ask();
       }
-      for (let i = ends.length - 1; i >= 0; i--) if ((ends[i]?.at ?? 0) <= desk.clock.now()) ends.splice(i, 1);
+      for (let i = ends.length - 1; i >= 0; i--)
+        if ((ends[i]?.at ?? 0) <= desk.clock.now()) ends.splice(i, 1);
       await desk.pass(50);
     }
     expect(desk.went).toContain("large");

@@ -27,7 +27,9 @@ describe("changed limits", () => {
     const desk = new Desk();
     const path = desk.path(account("a", [tpm(100)], { requestTimeoutMs: 5_000 }));
     desk.take(path, { amount: 100 });
-    const asked = [1, 2].map((i) => desk.ask(path, { name: `large ${i}`, amount: 60, bodyBytes: 1_000 }));
+    const asked = [1, 2].map((i) =>
+      desk.ask(path, { name: `large ${i}`, amount: 60, bodyBytes: 1_000 }),
+    );
     desk.ask(path, { name: "small", amount: 20, bodyBytes: 10 });
     desk.path(account("a", [tpm(50)], { requestTimeoutMs: 5_000 }));
     desk.clock.skip(4_999);
@@ -36,7 +38,9 @@ describe("changed limits", () => {
     expect(asked.map((one) => refusalOf(one).refused)).toEqual(["EXCEEDS_QUOTA", "EXCEEDS_QUOTA"]);
     expect(desk.scheduler.waitingBytes).toBe(10);
 
-    const late = [1, 2].map((i) => desk.ask(path, { name: `late ${i}`, amount: 40, bodyBytes: 1_000 }));
+    const late = [1, 2].map((i) =>
+      desk.ask(path, { name: `late ${i}`, amount: 40, bodyBytes: 1_000 }),
+    );
     desk.path(account("a", [tpm(30)], { requestTimeoutMs: 5_000 }));
     desk.clock.skip(5_001);
     desk.scheduler.replan();
@@ -109,7 +113,10 @@ describe("draining", () => {
     const late = desk.ask(slot, { name: "too late" });
     const hopeless = desk.ask(window, { name: "hopeless" });
     desk.scheduler.drain(15_000);
-    expect(refusalOf(desk.ask(pace, { name: "new" }))).toMatchObject({ refused: "SHUTTING_DOWN", retryAfterMs: 15_000 });
+    expect(refusalOf(desk.ask(pace, { name: "new" }))).toMatchObject({
+      refused: "SHUTTING_DOWN",
+      retryAfterMs: 15_000,
+    });
     await desk.pass();
     expect(refusalOf(hopeless).refused).toBe("SHUTTING_DOWN");
     await desk.pass(10_001);

@@ -60,7 +60,11 @@ export class Desk {
       if (fate.state === "granted") this.went.push(name);
     };
     const done = (outcome: Lease | Refusal): void =>
-      end("refused" in outcome ? { state: "refused", refusal: outcome } : { state: "granted", lease: outcome });
+      end(
+        "refused" in outcome
+          ? { state: "refused", refusal: outcome }
+          : { state: "granted", lease: outcome },
+      );
     const answer = this.scheduler.admit({
       path,
       cost: tokens(more.amount ?? 1),
@@ -73,8 +77,16 @@ export class Desk {
       uploading: false,
       signal: more.signal ?? null,
     });
-    if (answer instanceof Promise) answer.then(done, (reason: unknown) => end({ state: "left", reason }));
-    else done(answer);
+    if (answer instanceof Promise) {
+      const wait = async (): Promise<void> => {
+        try {
+          done(await answer);
+        } catch (error) {
+          end({ state: "left", reason: error });
+        }
+      };
+      void wait();
+    } else done(answer);
     return asked;
   }
 

@@ -45,7 +45,9 @@ describe("order", () => {
     for (let i = 0; i < 6; i++) desk.ask(path, { name: `double`, client: "double", weight: 2 });
     await desk.pass(8_001);
     const had = Object.groupBy(desk.went, (name) => name);
-    expect([had["greedy"]?.length, had["modest"]?.length, had["double"]?.length]).toEqual([2, 2, 4]);
+    expect([had["greedy"]?.length, had["modest"]?.length, had["double"]?.length]).toEqual([
+      2, 2, 4,
+    ]);
   });
 
   test("a pile of one client does not keep another waiting", async () => {
@@ -62,7 +64,9 @@ describe("order", () => {
   test("while tokens are tight small requests go first; otherwise whoever came first", async () => {
     for (const threshold of [0.7, 1, null]) {
       const desk = new Desk();
-      const path = desk.path(account("a", [tpm(30_000), slots(1)], { priorityThreshold: threshold }));
+      const path = desk.path(
+        account("a", [tpm(30_000), slots(1)], { priorityThreshold: threshold }),
+      );
       const first = desk.take(path, { amount: 24_000 });
       desk.ask(path, { name: "large", amount: 5_001 });
       desk.ask(path, { name: "medium", amount: 1_000, client: "two" });
@@ -77,7 +81,9 @@ describe("order", () => {
 
   test("small ones do not go first where requests are the tighter limit", async () => {
     const desk = new Desk();
-    const path = desk.path(account("a", [tpm(10_000), rpm(10), slots(1)], { priorityThreshold: 0.1 }));
+    const path = desk.path(
+      account("a", [tpm(10_000), rpm(10), slots(1)], { priorityThreshold: 0.1 }),
+    );
     for (let i = 0; i < 8; i++) desk.take(path, { amount: 500 }).commit(tokens(500));
     const held = desk.take(path, { amount: 50 });
     desk.ask(path, { name: "medium", amount: 5_500 });

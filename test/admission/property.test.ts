@@ -20,13 +20,25 @@ const apart = { group: "apart", requestTimeoutMs };
 /** Each account, and what a reload may make of it. */
 const accounts = {
   pace: [account("pace", [leaky(2, 3)], shared), account("pace", [leaky(0.7)], shared)],
-  wide: [account("wide", [rpm(20), tpm(400)], shared), account("wide", [tpm(150), rpm(30)], shared)],
-  slots: [account("slots", [slots(3), bucket(200)], shared), account("slots", [slots(2), bucket(300)], shared)],
+  wide: [
+    account("wide", [rpm(20), tpm(400)], shared),
+    account("wide", [tpm(150), rpm(30)], shared),
+  ],
+  slots: [
+    account("slots", [slots(3), bucket(200)], shared),
+    account("slots", [slots(2), bucket(300)], shared),
+  ],
   alone: [account("alone", [rpm(5), slots(4)], apart), account("alone", [rpm(8)], shared)],
 } satisfies Record<string, readonly AccountSpec[]>;
 
 type Name = keyof typeof accounts;
-const paths: readonly (readonly Name[])[] = [["pace", "wide"], ["wide"], ["slots"], ["pace", "slots"], ["alone"]];
+const paths: readonly (readonly Name[])[] = [
+  ["pace", "wide"],
+  ["wide"],
+  ["slots"],
+  ["pace", "slots"],
+  ["alone"],
+];
 
 interface Asked {
   readonly asked: { fate: Fate };
@@ -40,7 +52,19 @@ interface Asked {
 
 const step = fc.record({
   gapMs: fc.oneof({ weight: 6, arbitrary: fc.nat(700) }, fc.nat(20_000)),
-  what: fc.constantFrom("ask", "ask", "ask", "ask", "sent", "arrived", "commit", "commit", "cancel", "leave", "reload"),
+  what: fc.constantFrom(
+    "ask",
+    "ask",
+    "ask",
+    "ask",
+    "sent",
+    "arrived",
+    "commit",
+    "commit",
+    "cancel",
+    "leave",
+    "reload",
+  ),
   path: fc.nat(paths.length - 1),
   amount: fc.integer({ min: 0, max: 170 }),
   priority: fc.constantFrom<Priority>("high", "normal", "low"),
@@ -56,7 +80,16 @@ class Run {
   readonly leases: { lease: Lease; path: Path }[] = [];
   readonly #all: Asked[] = [];
 
-  async play({ gapMs, what, path: pathIndex, amount, priority, patienceMs, outlook, which }: Step): Promise<void> {
+  async play({
+    gapMs,
+    what,
+    path: pathIndex,
+    amount,
+    priority,
+    patienceMs,
+    outlook,
+    which,
+  }: Step): Promise<void> {
     await this.desk.pass(gapMs);
     this.sortOut();
     const pick = this.leases[which % Math.max(1, this.leases.length)];
@@ -65,7 +98,8 @@ class Run {
       const name = (["pace", "wide", "slots", "alone"] as const)[which % 4] ?? "pace";
       this.desk.path(accounts[name][amount % 2] as AccountSpec);
       this.desk.scheduler.replan();
-    } else if (what === "leave") this.waiting[which % Math.max(1, this.waiting.length)]?.signal.abort();
+    } else if (what === "leave")
+      this.waiting[which % Math.max(1, this.waiting.length)]?.signal.abort();
     else if (pick !== undefined) {
       if (what === "commit") pick.lease.commit(tokens(amount >> 1));
       else pick.lease[what]();
@@ -75,9 +109,17 @@ class Run {
     this.sortOut();
   }
 
-  #ask(names: readonly Name[], amount: number, priority: Priority, patienceMs: number, outlook: Step["outlook"]): void {
+  #ask(
+    names: readonly Name[],
+    amount: number,
+    priority: Priority,
+    patienceMs: number,
+    outlook: Step["outlook"],
+  ): void {
     const known = new Map([...this.desk.ledger.accounts()].map(({ name, spec }) => [name, spec]));
-    const path = this.desk.path(...names.map((name) => known.get(name) ?? (accounts[name][0] as AccountSpec)));
+    const path = this.desk.path(
+      ...names.map((name) => known.get(name) ?? (accounts[name][0] as AccountSpec)),
+    );
     const signal = new AbortController();
     const cost = tokens(Math.floor((amount * (outlook?.share ?? 0)) / 100));
     const asked = this.desk.ask(path, {
@@ -94,7 +136,7 @@ class Run {
 
   /** Moves those that have ended out of the list of those that wait. */
   sortOut(): void {
-    for (const one of [...this.waiting]) {
+    for (const one of this.waiting.slice()) {
       const { fate } = one.asked;
       if (fate.state === "waiting") continue;
       this.waiting.splice(this.waiting.indexOf(one), 1);
@@ -130,8 +172,11 @@ function checkPlans({ desk, waiting }: Run): void {
       (a, b) => priorities[a.priority] - priorities[b.priority] || a.seq - b.seq,
     )[0] as Asked;
     expect(fits(best.path.limits, tokens(best.amount), now)).toBe(false);
-    expect(desk.clock.nextAt).toBeLessThanOrEqual(worstStart(best.path.limits, tokens(best.amount), now));
-    for (const { deadlineAt } of group ?? []) expect(desk.clock.nextAt).toBeLessThanOrEqual(deadlineAt);
+    expect(desk.clock.nextAt).toBeLessThanOrEqual(
+      worstStart(best.path.limits, tokens(best.amount), now),
+    );
+    for (const { deadlineAt } of group ?? [])
+      expect(desk.clock.nextAt).toBeLessThanOrEqual(deadlineAt);
   }
   if (waiting.length === 0) expect(desk.clock.pending).toBe(0);
   expect(desk.clock.pending).toBeLessThanOrEqual(2);
@@ -139,24 +184,28 @@ function checkPlans({ desk, waiting }: Run): void {
 
 test("whatever happens: no limit is passed, no start is missed, everybody ends once", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 150, size: "max" }), async (steps) => {
-      const run = new Run();
-      for (const one of steps) {
-        await run.play(one);
-        checkLimits(run);
-        checkPlans(run);
-      }
-      run.desk.scheduler.drain(30_000);
-      await run.desk.pass(30_000);
-      run.sortOut();
-      expect(run.waiting.length).toBe(0);
-      expect(run.desk.scheduler.waiting).toBe(0);
-      expect(run.desk.scheduler.waitingBytes).toBe(0);
-      expect(run.desk.clock.pending).toBe(0);
-      expect(run.desk.ends.size).toBe(run.asked);
-      expect([...run.desk.ends.values()].every((times) => times === 1)).toBe(true);
-      for (const { waiting } of run.desk.ledger.accounts()) expect(waiting).toBe(0);
-    }),
-    { numRuns: 60 },
+    fc.asyncProperty(
+      fc.array(step, { minLength: 20, maxLength: 150, size: "max" }),
+      async (steps) => {
+        const run = new Run();
+        for (const one of steps) {
+          await run.play(one);
+          checkLimits(run);
+          checkPlans(run);
+        }
+        run.desk.scheduler.drain(30_000);
+        await run.desk.pass(30_000);
+        run.sortOut();
+        expect(run.waiting.length).toBe(0);
+        expect(run.desk.scheduler.waiting).toBe(0);
+        expect(run.desk.scheduler.waitingBytes).toBe(0);
+        expect(run.desk.clock.pending).toBe(0);
+        expect(run.desk.ends.size).toBe(run.asked);
+        expect([...run.desk.ends.values()].every((times) => times === 1)).toBe(true);
+        for (const { waiting } of run.desk.ledger.accounts()) expect(waiting).toBe(0);
+      },
+    ),
+    // Shrinking so long a story takes longer than a test may.
+    { numRuns: 60, endOnFailure: true },
   );
 });

@@ -7,8 +7,18 @@ const mebibyte = 1024 * 1024;
 
 describe("what could never go", () => {
   test.each([
-    ["tokens in a window", [rpm(5), tpm(100)], 101, "101 tokens, more than the whole limit of 100 a minute of a"],
-    ["tokens in a bucket", [bucket(100)], 101, "101 tokens, more than the whole limit of 100 a minute of a"],
+    [
+      "tokens in a window",
+      [rpm(5), tpm(100)],
+      101,
+      "101 tokens, more than the whole limit of 100 a minute of a",
+    ],
+    [
+      "tokens in a bucket",
+      [bucket(100)],
+      101,
+      "101 tokens, more than the whole limit of 100 a minute of a",
+    ],
     ["slots", [slots(0)], 1, "1 slots, more than the whole limit of 0 of a"],
   ] as const)("%s", (_, limits, amount, message) => {
     const desk = new Desk();
@@ -83,7 +93,10 @@ describe("a full queue", () => {
     desk.ask(path, { name: "left", bodyBytes: 200 * mebibyte, signal: left.signal });
     desk.ask(path, { name: "waits", bodyBytes: 56 * mebibyte });
     const refusal = refusalOf(desk.ask(path, { bodyBytes: 1 }));
-    expect(refusal).toMatchObject({ refused: "QUEUE_FULL", message: expect.stringContaining("memory") });
+    expect(refusal).toMatchObject({
+      refused: "QUEUE_FULL",
+      message: expect.stringContaining("memory"),
+    });
     expect(desk.scheduler.waitingBytes).toBe(256 * mebibyte);
     left.abort();
     expect(desk.scheduler.waitingBytes).toBe(56 * mebibyte);
@@ -116,7 +129,10 @@ describe("deadlines", () => {
 
   test("anything else is refused when its time is up, by its own patience or the limit's", async () => {
     const desk = new Desk();
-    const path = desk.path(account("a", [tpm(100)], { requestTimeoutMs: 20_000 }), account("b", []));
+    const path = desk.path(
+      account("a", [tpm(100)], { requestTimeoutMs: 20_000 }),
+      account("b", []),
+    );
     desk.take(path, { amount: 100 });
     const short = desk.ask(path, { amount: 10, patienceMs: 5_000 });
     const long = desk.ask(path, { amount: 10 });

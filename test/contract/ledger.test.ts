@@ -4,7 +4,8 @@ import * as fc from "fast-check";
 import type { Account, AccountSpec } from "../../src/ledger/account.ts";
 import type { Ledger, Reservation } from "../../src/ledger/ledger.ts";
 import { MemoryLedger } from "../../src/ledger/memory.ts";
-import { ledgerMigrations, SqliteLedger } from "../../src/ledger/sqlite.ts";
+import { ledgerMigrations } from "../../src/ledger/journal.ts";
+import { SqliteLedger } from "../../src/ledger/sqlite.ts";
 import type { LimitUsage } from "../../src/limit/limit.ts";
 import { openDatabase } from "../../src/storage/sqlite.ts";
 import { FakeClock } from "../clock.ts";
@@ -16,7 +17,11 @@ const ledgers: { name: string; make(clock: FakeClock): Ledger }[] = [
   {
     name: "sqlite",
     make(clock) {
-      const database = openDatabase({ path: ":memory:", durability: "process", migrations: ledgerMigrations });
+      const database = openDatabase({
+        path: ":memory:",
+        durability: "process",
+        migrations: ledgerMigrations,
+      });
       return new SqliteLedger(database, clock, (run) => void clock.at(clock.now(), run));
     },
   },
@@ -25,7 +30,12 @@ const ledgers: { name: string; make(clock: FakeClock): Ledger }[] = [
 const options = { outlook: null, uploading: false };
 
 /** Reserves what must fit. */
-function reserve(ledger: Ledger, now: number, accounts: readonly Account[], amount: number): Reservation {
+function reserve(
+  ledger: Ledger,
+  now: number,
+  accounts: readonly Account[],
+  amount: number,
+): Reservation {
   const made = ledger.reserve(now, accounts, tokens(amount), options);
   if ("retryAt" in made) throw new Error(`Does not fit before ${made.retryAt - now} ms from now`);
   return made;
@@ -67,19 +77,28 @@ describe.each(ledgers)("$name ledger", ({ make }) => {
     clock.advance(1_001);
     const before = usage();
     // Fits into the first, and in the second only for its requests.
-    expect(ledger.reserve(clock.now(), accounts, tokens(50), options)).toMatchObject({ retryAt: expect.any(Number) });
+    expect(ledger.reserve(clock.now(), accounts, tokens(50), options)).toMatchObject({
+      retryAt: expect.any(Number),
+    });
     expect(usage()).toEqual(before);
     const [first] = accounts;
-    expect(ledger.reserve(clock.now(), [first as Account], tokens(50), options)).toHaveProperty("id");
+    expect(ledger.reserve(clock.now(), [first as Account], tokens(50), options)).toHaveProperty(
+      "id",
+    );
     ledger.close();
   });
 
   test("says when it fits: the latest of all limits, Infinity where time alone does not help", () => {
-    const { clock, ledger, accounts } = setUp([account("pace", [leaky(1)]), account("window", [rpm(1)])]);
+    const { clock, ledger, accounts } = setUp([
+      account("pace", [leaky(1)]),
+      account("window", [rpm(1)]),
+    ]);
     const made = reserve(ledger, clock.now(), accounts, 1);
     ledger.sent(made, clock.now());
     ledger.arrived(made, clock.now());
-    expect(ledger.reserve(clock.now(), accounts, tokens(1), options)).toEqual({ retryAt: clock.now() + 60_100 });
+    expect(ledger.reserve(clock.now(), accounts, tokens(1), options)).toEqual({
+      retryAt: clock.now() + 60_100,
+    });
     const one = ledger.account(account("one", [slots(1)]));
     reserve(ledger, clock.now(), [one], 1);
     expect(ledger.reserve(clock.now(), [one], tokens(1), options)).toEqual({ retryAt: Infinity });
@@ -87,7 +106,9 @@ describe.each(ledgers)("$name ledger", ({ make }) => {
   });
 
   test("settles once: what comes after the first settlement or release changes nothing", () => {
-    const { clock, ledger, accounts, usage } = setUp([account("a", [rpm(5), tpm(100), bucket(100), slots(3), leaky(100)])]);
+    const { clock, ledger, accounts, usage } = setUp([
+      account("a", [rpm(5), tpm(100), bucket(100), slots(3), leaky(100)]),
+    ]);
     const made = reserve(ledger, clock.now(), accounts, 60);
     ledger.sent(made, clock.now());
     ledger.arrived(made, clock.now());
@@ -105,7 +126,9 @@ describe.each(ledgers)("$name ledger", ({ make }) => {
   });
 
   test("a release gives everything back, once", () => {
-    const { clock, ledger, accounts, usage } = setUp([account("a", [rpm(5), tpm(100), bucket(100), slots(3), leaky(1)])]);
+    const { clock, ledger, accounts, usage } = setUp([
+      account("a", [rpm(5), tpm(100), bucket(100), slots(3), leaky(1)]),
+    ]);
     const empty = usage();
     const made = reserve(ledger, clock.now(), accounts, 60);
     ledger.release(made, clock.now());
@@ -119,7 +142,9 @@ describe.each(ledgers)("$name ledger", ({ make }) => {
     const { clock, ledger, accounts, usage } = setUp([account("a", [tpm(100)])]);
     const made = reserve(ledger, clock.now(), accounts, 10);
     ledger.settle(made, clock.now(), tokens(250));
-    expect(usage()).toEqual({ "a sliding_window tokens/minute": { limit: 100, used: 250, reserved: 0, remaining: 0 } });
+    expect(usage()).toEqual({
+      "a sliding_window tokens/minute": { limit: 100, used: 250, reserved: 0, remaining: 0 },
+    });
     ledger.close();
   });
 
@@ -139,7 +164,9 @@ describe.each(ledgers)("$name ledger", ({ make }) => {
       "a concurrency": { reserved: 0, remaining: 1 },
     });
     ledger.account(account("a", [bucket(50)]));
-    expect(usage()).toEqual({ "a token_bucket tokens/minute": { limit: 50, used: 0, reserved: 0, remaining: 50 } });
+    expect(usage()).toEqual({
+      "a token_bucket tokens/minute": { limit: 50, used: 0, reserved: 0, remaining: 50 },
+    });
     ledger.close();
   });
 
@@ -156,30 +183,47 @@ describe.each(ledgers)("$name ledger", ({ make }) => {
     ledger.close();
   });
 
-  test.each([true, false])("closing in the middle of everything is quiet (settled before: %p)", async (settles) => {
-    const { clock, ledger, accounts } = setUp([account("a", [rpm(5)])]);
-    const settled = reserve(ledger, clock.now(), accounts, 1);
-    const open = reserve(ledger, clock.now(), accounts, 1);
-    const committed = ledger.committed(open);
-    if (settles) ledger.settle(settled, clock.now(), tokens(1));
-    ledger.close();
-    await committed;
-    ledger.settle(open, clock.now(), tokens(1));
-    await clock.tick(10_000);
-    expect(clock.pending).toBe(0);
-    ledger.close();
-  });
+  test.each([true, false])(
+    "closing in the middle of everything is quiet (settled before: %p)",
+    async (settles) => {
+      const { clock, ledger, accounts } = setUp([account("a", [rpm(5)])]);
+      const settled = reserve(ledger, clock.now(), accounts, 1);
+      const open = reserve(ledger, clock.now(), accounts, 1);
+      const committed = ledger.committed(open);
+      if (settles) ledger.settle(settled, clock.now(), tokens(1));
+      ledger.close();
+      await committed;
+      ledger.settle(open, clock.now(), tokens(1));
+      await clock.tick(10_000);
+      expect(clock.pending).toBe(0);
+      ledger.close();
+    },
+  );
 });
 
 test("all ledgers decide alike and count alike, whatever happens", () => {
   const specs = [
-    [account("a", [rpm(8), tpm(100)]), account("a", [tpm(60), rpm(4)]), account("a", [tpm(100), rpm(8), slots(3)])],
+    [
+      account("a", [rpm(8), tpm(100)]),
+      account("a", [tpm(60), rpm(4)]),
+      account("a", [tpm(100), rpm(8), slots(3)]),
+    ],
     [account("b", [bucket(80), slots(4)]), account("b", [bucket(120), leaky(2, 2)])],
     [account("c", [leaky(0.5, 3)]), account("c", [leaky(5)])],
   ];
   const step = fc.record({
     gapMs: fc.oneof({ weight: 5, arbitrary: fc.nat(800) }, fc.nat(70_000)),
-    what: fc.constantFrom("reserve", "reserve", "reserve", "sent", "arrived", "settle", "settle", "release", "spec"),
+    what: fc.constantFrom(
+      "reserve",
+      "reserve",
+      "reserve",
+      "sent",
+      "arrived",
+      "settle",
+      "settle",
+      "release",
+      "spec",
+    ),
     which: fc.nat(1_000),
     accounts: fc.subarray([0, 1, 2], { minLength: 1 }),
     amount: fc.integer({ min: 0, max: 70 }),
@@ -191,7 +235,11 @@ test("all ledgers decide alike and count alike, whatever happens", () => {
       const clock = new FakeClock();
       const sides = ledgers.map(({ make }) => {
         const ledger = make(clock);
-        return { ledger, accounts: specs.map(([spec]) => ledger.account(spec as AccountSpec)), made: [] as Reservation[] };
+        return {
+          ledger,
+          accounts: specs.map(([spec]) => ledger.account(spec as AccountSpec)),
+          made: [] as Reservation[],
+        };
       });
       for (const { gapMs, what, which, accounts, amount, uploading, endsMs } of steps) {
         clock.advance(gapMs);
@@ -205,7 +253,8 @@ test("all ledgers decide alike and count alike, whatever happens", () => {
             return ledger.account(list[which % list.length] as AccountSpec).name;
           }
           if (what === "reserve") {
-            const outlook = endsMs === null ? null : { endAt: now + endsMs, cost: tokens(amount >> 1) };
+            const outlook =
+              endsMs === null ? null : { endAt: now + endsMs, cost: tokens(amount >> 1) };
             const needed = accounts.map((i) => side.accounts[i] as Account);
             const answer = ledger.reserve(now, needed, tokens(amount), { outlook, uploading });
             if ("retryAt" in answer) return answer;

@@ -4,7 +4,13 @@ import type { LimitSpec } from "../../src/limit/limit.ts";
 
 /** One request of that many tokens in every unit. */
 export function tokens(amount: number): Cost {
-  return { requests: 1, tokens: amount, input_tokens: amount, output_tokens: amount, total_tokens: amount };
+  return {
+    requests: 1,
+    tokens: amount,
+    input_tokens: amount,
+    output_tokens: amount,
+    total_tokens: amount,
+  };
 }
 
 /** Requests a minute in a sliding window. */
@@ -33,7 +39,11 @@ export function slots(max: number): LimitSpec {
 }
 
 /** An account with these limits and room for a queue. */
-export function account(name: string, limits: readonly LimitSpec[], more: Partial<AccountSpec> = {}): AccountSpec {
+export function account(
+  name: string,
+  limits: readonly LimitSpec[],
+  more: Partial<AccountSpec> = {},
+): AccountSpec {
   return {
     name,
     label: name,

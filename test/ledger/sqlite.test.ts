@@ -1,34 +1,16 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
-import * as fc from "fast-check";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import type { Account } from "../../src/ledger/account.ts";
-import type { Reservation } from "../../src/ledger/ledger.ts";
-import { ledgerMigrations, SqliteLedger } from "../../src/ledger/sqlite.ts";
-import type { Entry, LimitSpec } from "../../src/limit/limit.ts";
-import { newEntry } from "../../src/limit/limit.ts";
+import { ledgerMigrations } from "../../src/ledger/journal.ts";
+import { SqliteLedger } from "../../src/ledger/sqlite.ts";
+import type { LimitSpec } from "../../src/limit/limit.ts";
 import { openDatabase } from "../../src/storage/sqlite.ts";
 import { FakeClock } from "../clock.ts";
-import { fates } from "../limit/fates.ts";
-import type { Call, Limited } from "../limit/upstream.ts";
-import { simulate } from "../limit/upstream.ts";
 import { account, bucket, leaky, rpm, slots, tokens, tpm } from "./costs.ts";
-import { Store } from "./store.ts";
-
-function only(ledger: SqliteLedger): Account {
-  const [first] = ledger.accounts();
-  if (first === undefined) throw new Error("No account");
-  return first;
-}
-
-function reserve(store: Store, now: number, amount: number, uploading = false): Reservation {
-  const made = store.ledger.reserve(now, [only(store.ledger)], tokens(amount), { outlook: null, uploading });
-  if ("retryAt" in made) throw new Error("Does not fit");
-  return made;
-}
+import { only, reserve, Store } from "./store.ts";
 
 function usages(store: Store, now: number): Record<string, { used: number; reserved: number }> {
   const { limits } = only(store.ledger);
@@ -77,7 +59,9 @@ describe("after a crash", () => {
     clock.advance(0);
     store.ledger.settle(made, clock.now(), tokens(10));
     clock.advance(10);
-    expect(usages(store.afterCrash(), clock.now())).toEqual({ [window]: { used: 0, reserved: 50 } });
+    expect(usages(store.afterCrash(), clock.now())).toEqual({
+      [window]: { used: 0, reserved: 50 },
+    });
   });
 
   test("what was still arriving may have been counted as late as the crash", () => {
@@ -115,10 +99,14 @@ describe("after a crash", () => {
     const last = reserve(store, clock.now(), 1);
     clock.advance(1_000);
     const again = store.afterCrash();
-    expect(again.ledger.reserve(clock.now(), [only(again.ledger)], tokens(1), { outlook: null, uploading: false })).toEqual(
-      { retryAt: expect.closeTo(clock.now() + 9_000, 2) },
-    );
-    clock.advance(9_001);
+    const refused = again.ledger.reserve(clock.now(), [only(again.ledger)], tokens(1), {
+      outlook: null,
+      uploading: false,
+    });
+    const at = "retryAt" in refused ? refused.retryAt : NaN;
+    // Its mark is written up to a second ahead, so that most requests need no transaction.
+    expect(at - clock.now()).toBeWithin(9_000, 10_001);
+    clock.advance(10_001);
     expect(reserve(again, clock.now(), 1).id).toBeGreaterThan(last.id);
   });
 
@@ -138,7 +126,7 @@ describe("after a crash", () => {
   });
 
   test("released requests leave nothing", () => {
-    const { clock, store } = setUp([tpm(100), leaky(1)]);
+    const { clock, store } = setUp([tpm(100)]);
     const early = reserve(store, clock.now(), 50);
     store.ledger.release(early, clock.now());
     const late = reserve(store, clock.now(), 50);
@@ -147,10 +135,7 @@ describe("after a crash", () => {
     clock.advance(100);
     const again = store.afterCrash();
     expect(again.rows("open")).toBe(0);
-    expect(usages(again, clock.now())).toEqual({
-      [window]: { used: 0, reserved: 0 },
-      "leaky_bucket requests": { used: 0, reserved: 0 },
-    });
+    expect(usages(again, clock.now())).toEqual({ [window]: { used: 0, reserved: 0 } });
   });
 
   test("files copied from under a running process are enough", () => {
@@ -159,7 +144,11 @@ describe("after a crash", () => {
       const clock = new FakeClock();
       const specs = [account("a", [tpm(100)])];
       const open = (name: string): Database =>
-        openDatabase({ path: join(folder, name, "cooldown.db"), durability: "process", migrations: ledgerMigrations });
+        openDatabase({
+          path: join(folder, name, "cooldown.db"),
+          durability: "process",
+          migrations: ledgerMigrations,
+        });
       const store = new Store(clock, specs, open("first"));
       reserve(store, clock.now(), 20);
       clock.advance(0);
@@ -171,95 +160,6 @@ describe("after a crash", () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
-  });
-
-  test.each([
-    ["sliding window", tpm],
-    ["token bucket", bucket],
-  ] as const)("never more than a %s allows, counting all that was dispatched before", (_, kind) => {
-    const size = 40;
-    const marginMs = 1_000;
-    const crashes = fc.array(fc.integer({ min: 1, max: 120 }), { minLength: 1, maxLength: 4 });
-    // Shorter than 100 ms: it left that long after its commit. Longer: its body was still arriving.
-    const gaps = fc.nat(100);
-    fc.assert(
-      fc.property(fates(15), crashes, gaps, (list, after, dispatchMs) => {
-        const clock = new FakeClock();
-        let store = new Store(clock, [account("a", [kind(size, marginMs)])]);
-        let crashAt = after.shift() ?? Infinity;
-        let events = 0;
-        const lastCrash = { at: -Infinity };
-        const mine = new Map<Entry, { store: Store; reservation: Reservation }>();
-        const sync = (now: number): void => clock.advance(now - clock.now());
-        const with_ = (entry: Entry, now: number, run: (store: Store, reservation: Reservation) => void): void => {
-          sync(now);
-          const made = mine.get(entry);
-          if (made?.store === store) run(store, made.reservation);
-        };
-        const limit: Limited = {
-          max: size,
-          fits(now, amount) {
-            sync(now);
-            return only(store.ledger).limits.every((one) => one.fits(now, amount));
-          },
-          charge(now, amount, _outlook, { sendMs }) {
-            const entry = newEntry(amount);
-            mine.set(entry, { store, reservation: reserve(store, now, amount, sendMs > 100) });
-            // Not dispatched before it is committed.
-            clock.advance(0);
-            return entry;
-          },
-          sent: (entry, now) => with_(entry, now, ({ ledger }, made) => ledger.sent(made, now)),
-          arrived: (entry, now) => with_(entry, now, ({ ledger }, made) => ledger.arrived(made, now)),
-          settle: (entry, now, actual) =>
-            with_(entry, now, ({ ledger }, made) => ledger.settle(made, now, tokens(actual))),
-          release: (entry, now) => with_(entry, now, ({ ledger }, made) => ledger.release(made, now)),
-        };
-        const seen: Call[] = [];
-        let level = 0;
-        let levelAt = clock.now();
-        const drain = (now: number): void => {
-          level = Math.max(0, level - ((now - levelAt) * size) / 60_000);
-          levelAt = now;
-        };
-        simulate(
-          {
-            limit,
-            marginMs,
-            startAt: clock.now(),
-            // A body that was cut off by the crash is not counted after it.
-            counts: ({ dispatchedAt, sentAt }, now) => {
-              const cut = dispatchedAt <= lastCrash.at && sentAt > lastCrash.at && now > lastCrash.at;
-              return !cut;
-            },
-            onCount(call, now) {
-              seen.push(call);
-              if (kind === tpm) {
-                const inWindow = seen.filter(({ countedAt }) => countedAt > now - 60_000);
-                expect(inWindow.reduce((sum, { charged }) => sum + charged, 0)).toBeLessThanOrEqual(size);
-              } else {
-                drain(now);
-                level += call.charged;
-                expect(level).toBeLessThanOrEqual(size + 1e-6);
-              }
-            },
-            onRevise(call, before, now) {
-              drain(now);
-              level = Math.max(0, level + call.charged - before);
-            },
-            onEvent(now) {
-              sync(now);
-              if (++events < crashAt) return;
-              crashAt = events + (after.shift() ?? Infinity);
-              lastCrash.at = now;
-              store = store.afterCrash();
-            },
-          },
-          list.map((fate) => (fate.sendMs === 0 ? { ...fate, sendMs: dispatchMs } : fate)),
-        );
-      }),
-      { numRuns: 120 },
-    );
   });
 });
 
@@ -280,7 +180,11 @@ describe("a store that fails", () => {
     ledger.settle(before, clock.now(), tokens(30));
     ledger.sent(arriving, clock.now());
     clock.advance(0);
-    expect(committed).rejects.toMatchObject({ code: "STORE_UNAVAILABLE", status: 503, retryAfterMs: 1_000 });
+    expect(committed).rejects.toMatchObject({
+      code: "STORE_UNAVAILABLE",
+      status: 503,
+      retryAfterMs: 1_000,
+    });
     expect(ledger.committed(refused)).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
     expect(ledger.healthy()).toBe(false);
     ledger.release(refused, clock.now());
@@ -294,12 +198,25 @@ describe("a store that fails", () => {
     clock.advance(100);
     expect(ledger.healthy()).toBe(true);
     expect(clock.pending).toBe(0);
+    const [row] = store.database.query<{ at: number }, []>("SELECT at FROM open").all();
+    expect(row?.at).toBe(clock.now() - 1_100);
     expect(usages(store.afterCrash(), clock.now())).toMatchObject({
       "sliding_window tokens/minute": { used: 30, reserved: 5 },
       "sliding_window requests/minute": { used: 1, reserved: 1 },
     });
     ledger.close();
     await clock.tick();
+  });
+
+  test("what a failed turn held is not safe in the next turn either", () => {
+    const { clock, store } = setUp([tpm(100)]);
+    fail(store, true);
+    const lost = reserve(store, clock.now(), 10);
+    clock.advance(0);
+    fail(store, false);
+    const next = reserve(store, clock.now(), 10);
+    expect(store.ledger.committed(next)).not.toBeNull();
+    expect(store.ledger.committed(lost)).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
   });
 
   test("what was dispatched all the same is remembered once it is settled", () => {
@@ -337,7 +254,9 @@ describe("a store that fails", () => {
 
   test("a transaction that breaks in the middle is rolled back", () => {
     const { clock, store } = setUp([tpm(100)]);
-    store.database.run("CREATE TRIGGER broken BEFORE INSERT ON mark BEGIN SELECT raise(ABORT, 'broken'); END");
+    store.database.run(
+      "CREATE TRIGGER broken BEFORE INSERT ON mark BEGIN SELECT raise(ABORT, 'broken'); END",
+    );
     const made = reserve(store, clock.now(), 40);
     store.ledger.settle(made, clock.now(), tokens(30));
     reserve(store, clock.now(), 10);
@@ -376,5 +295,17 @@ test("an account that was forgotten and comes back reads what the store knows", 
   clock.advance(100);
   store.ledger.forget(only(store.ledger));
   store.ledger.account(account("a", [tpm(100)]));
-  expect(usages(store, clock.now())).toEqual({ "sliding_window tokens/minute": { used: 10, reserved: 0 } });
+  expect(usages(store, clock.now())).toEqual({
+    "sliding_window tokens/minute": { used: 10, reserved: 0 },
+  });
+});
+
+test("a settled request leaves no row, even if its account has other limits by then", () => {
+  const { clock, store } = setUp([tpm(100)]);
+  const made = reserve(store, clock.now(), 10);
+  clock.advance(0);
+  store.ledger.account(account("a", [leaky(1)]));
+  store.ledger.settle(made, clock.now(), tokens(10));
+  clock.advance(100);
+  expect(store.rows("open")).toBe(0);
 });

@@ -37,7 +37,14 @@ test("units of one kind and window have a key of their own", () => {
 
 test("a cost counts for each unit, and one slot", () => {
   const cost = { requests: 1, tokens: 2, input_tokens: 3, output_tokens: 4, total_tokens: 5 };
-  const units = ["requests", "tokens", "input_tokens", "output_tokens", "total_tokens", "slots"] as const;
+  const units = [
+    "requests",
+    "tokens",
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "slots",
+  ] as const;
   expect(units.map((unit) => amountOf(cost, unit))).toEqual([1, 2, 3, 4, 5, 1]);
   expect(units.map((unit) => amountOf(oneRequest, unit))).toEqual([1, 0, 0, 0, 0, 1]);
 });

@@ -31,7 +31,10 @@ test("agrees with a list of what is expected when", () => {
         if (add) {
           const entry = newEntry(amount);
           forecast.add(entry, now, { endAt: now + inMs, amount: final });
-          const slice = Math.min(Math.max(Math.ceil((now + inMs) / sliceMs), head + 1), head + slices);
+          const slice = Math.min(
+            Math.max(Math.ceil((now + inMs) / sliceMs), head + 1),
+            head + slices,
+          );
           if (amount > final) model.push({ entry, slice, refund: amount - final });
         } else if (chosen !== undefined) {
           forecast.remove(chosen.entry, now);
@@ -41,11 +44,14 @@ test("agrees with a list of what is expected when", () => {
         const at = now + aheadMs;
         const due = model.filter(({ slice }) => slice <= Math.floor(at / sliceMs));
         const late = model.filter(({ slice }) => slice <= head);
-        const sum = (list: typeof model): number => list.reduce((total, { refund }) => total + refund, 0);
+        const sum = (list: typeof model): number =>
+          list.reduce((total, { refund }) => total + refund, 0);
         expect(forecast.by(now, at)).toBe(at <= now ? 0 : sum(due));
         const ahead = head + 1 + (which % (slices + 2));
         const inSlice = ahead > head + slices ? [] : model.filter(({ slice }) => slice === ahead);
-        expect(forecast.within(now, ahead)).toBe(sum(inSlice) + (ahead === head + 1 ? sum(late) : 0));
+        expect(forecast.within(now, ahead)).toBe(
+          sum(inSlice) + (ahead === head + 1 ? sum(late) : 0),
+        );
         expect(forecast.within(now, head)).toBe(0);
       }
     }),

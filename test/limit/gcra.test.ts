@@ -38,7 +38,8 @@ describe("decisions", () => {
     const left = greedy(limit, start, [0, ...gaps.map(() => 0)]);
     const seen = left.slice(1).map((at, i) => at - (left[i] ?? 0));
     // Times are doubles: a quarter of a microsecond is all they can tell apart.
-    for (const [i, gap] of gaps.entries()) expect(Math.abs((seen[i] ?? NaN) - gap)).toBeLessThan(0.003);
+    for (const [i, gap] of gaps.entries())
+      expect(Math.abs((seen[i] ?? NaN) - gap)).toBeLessThan(0.003);
   });
 
   test("several at once use the burst up", () => {
@@ -108,13 +109,35 @@ describe("decisions", () => {
     expect(limit.expectedRoomAt(start, start + 1_000)).toBe(10);
   });
 
-  test("its mark is the time of the next turn, and when it was booked", () => {
-    const limit = new Gcra(spec(1));
-    expect(limit.takeMarks()).toEqual([]);
+  test("its mark is a second ahead while running, and exact at the end", () => {
+    const limit = new Gcra(spec(4));
+    expect(limit.unsaved).toBe(false);
+    expect(limit.takeMarks(false)).toEqual([]);
+    expect(limit.takeMarks(true)).toEqual([]);
+    const mark = (ms: number, at: number) => [
+      { slot: 0, at, value: (start + ms) * 1_000, expiresAt: start + ms },
+    ];
     limit.charge(start, 1);
-    const marks = limit.takeMarks();
-    expect(marks).toEqual([{ slot: 0, at: start, value: (start + 1_000) * 1_000, expiresAt: Infinity }]);
-    expect(limit.takeMarks()).toEqual([]);
+    expect(limit.unsaved).toBe(true);
+    expect(limit.takeMarks(false)).toEqual(mark(1_250, start));
+    for (const turn of [1, 2, 3, 4]) {
+      limit.charge(start + turn * 250, 1);
+      expect(limit.unsaved).toBe(false);
+      expect(limit.takeMarks(false)).toEqual([]);
+    }
+    limit.charge(start + 1_250, 1);
+    expect(limit.unsaved).toBe(true);
+    expect(limit.takeMarks(false)).toEqual(mark(2_500, start + 1_250));
+    expect(limit.takeMarks(true)).toEqual(mark(1_500, start + 1_250));
+  });
+
+  test("after a restart it goes on from its mark", () => {
+    const limit = new Gcra(spec(1));
+    limit.charge(start, 1);
+    const marks = limit.takeMarks(true);
+    expect(marks).toEqual([]);
+    limit.takeMarks(false);
+    marks.push(...limit.takeMarks(true));
     const again = new Gcra(spec(1));
     for (const mark of marks) again.restore(mark);
     expect(again.fitsAt(start, 1)).toBeCloseTo(start + 1_000, 2);
@@ -130,17 +153,26 @@ describe("properties", () => {
   const bursts = fc.integer({ min: 1, max: 10 });
 
   test("in no span do more leave than the burst, the rate and 5 ms of lateness allow", () => {
-    const lateness = fc.oneof(fc.constant(0), fc.double({ min: 0, max: 5, noNaN: true }), fc.nat(3_000));
+    const lateness = fc.oneof(
+      fc.constant(0),
+      fc.double({ min: 0, max: 5, noNaN: true }),
+      fc.nat(3_000),
+    );
     fc.assert(
-      fc.property(rates, bursts, fc.array(lateness, { minLength: 5, maxLength: 60, size: "max" }), (rate, burst, late) => {
-        const left = greedy(new Gcra(spec(rate, burst)), start, late);
-        for (let i = 0; i < left.length; i++) {
-          for (let j = i; j < left.length; j++) {
-            const span = (left[j] ?? 0) - (left[i] ?? 0);
-            expect(j - i + 1).toBeLessThanOrEqual(burst + ((span + 5.01) * rate) / 1_000 + 1e-6);
+      fc.property(
+        rates,
+        bursts,
+        fc.array(lateness, { minLength: 5, maxLength: 60, size: "max" }),
+        (rate, burst, late) => {
+          const left = greedy(new Gcra(spec(rate, burst)), start, late);
+          for (let i = 0; i < left.length; i++) {
+            for (let j = i; j < left.length; j++) {
+              const span = (left[j] ?? 0) - (left[i] ?? 0);
+              expect(j - i + 1).toBeLessThanOrEqual(burst + ((span + 5.01) * rate) / 1_000 + 1e-6);
+            }
           }
-        }
-      }),
+        },
+      ),
       { numRuns: 150 },
     );
   });
@@ -148,13 +180,18 @@ describe("properties", () => {
   test("with timers that are at most 5 ms late the rate is met", () => {
     const lateness = fc.double({ min: 0, max: 4.99, noNaN: true });
     fc.assert(
-      fc.property(rates, bursts, fc.array(lateness, { minLength: 2, maxLength: 60, size: "max" }), (rate, burst, late) => {
-        const left = greedy(new Gcra(spec(rate, burst)), start, late);
-        const [first = 0] = left;
-        const intervalMs = Math.ceil(1_000_000 / rate) / 1_000;
-        const span = (left.at(-1) ?? 0) - first;
-        expect(span).toBeLessThanOrEqual(Math.max(0, left.length - burst) * intervalMs + 5);
-      }),
+      fc.property(
+        rates,
+        bursts,
+        fc.array(lateness, { minLength: 2, maxLength: 60, size: "max" }),
+        (rate, burst, late) => {
+          const left = greedy(new Gcra(spec(rate, burst)), start, late);
+          const [first = 0] = left;
+          const intervalMs = Math.ceil(1_000_000 / rate) / 1_000;
+          const span = (left.at(-1) ?? 0) - first;
+          expect(span).toBeLessThanOrEqual(Math.max(0, left.length - burst) * intervalMs + 5);
+        },
+      ),
       { numRuns: 150 },
     );
   });
@@ -162,16 +199,23 @@ describe("properties", () => {
   test("changed rates hold from the change on", () => {
     fc.assert(
       fc.property(
-        fc.array(fc.record({ rate: rates, burst: bursts, count: fc.integer({ min: 1, max: 15 }) }), {
-          minLength: 2,
-          maxLength: 5,
-        }),
+        fc.array(
+          fc.record({ rate: rates, burst: bursts, count: fc.integer({ min: 1, max: 15 }) }),
+          {
+            minLength: 2,
+            maxLength: 5,
+          },
+        ),
         (phases) => {
           const limit = new Gcra(spec(1));
           let now = start;
           for (const { rate, burst, count } of phases) {
             limit.resize(spec(rate, burst));
-            const left = greedy(limit, now, Array.from({ length: count }, () => 0));
+            const left = greedy(
+              limit,
+              now,
+              Array.from({ length: count }, () => 0),
+            );
             now = left.at(-1) ?? now;
             const span = now - (left[0] ?? now);
             expect(count).toBeLessThanOrEqual(burst + (span * rate) / 1_000 + 1e-3);

@@ -93,11 +93,21 @@ describe("settlement", () => {
     limit.settle(small, start + 1_000, 10);
     limit.settle(small, start + 1_000, 50);
     limit.release(small, start + 1_000);
-    expect(limit.usage(start + 1_000)).toEqual({ limit: 100, used: 10, reserved: 0, remaining: 90 });
+    expect(limit.usage(start + 1_000)).toEqual({
+      limit: 100,
+      used: 10,
+      reserved: 0,
+      remaining: 90,
+    });
 
     const large = counted(limit, start + 1_000, 90);
     limit.settle(large, start + 30_000, 150);
-    expect(limit.usage(start + 30_000)).toEqual({ limit: 100, used: 160, reserved: 0, remaining: 0 });
+    expect(limit.usage(start + 30_000)).toEqual({
+      limit: 100,
+      used: 160,
+      reserved: 0,
+      remaining: 0,
+    });
     // 10 end at 60.1 s, 90 at 61.1 s; the 60 over were counted when they were known.
     expect(limit.fitsAt(start + 30_000, 40)).toBe(start + 61_100);
     expect(limit.fitsAt(start + 30_000, 41)).toBe(start + 90_100);
@@ -169,6 +179,13 @@ describe("forecasts", () => {
   });
 });
 
+test("what is held and never refunded is expected when it frees", () => {
+  const limit = new SlidingWindow(spec(100));
+  limit.charge(start, 100, { endAt: start + 500, amount: 90 });
+  expect(limit.expectedAt(start, 10)).toBe(start + 500);
+  expect(limit.expectedAt(start, 11)).toBe(limit.fitsAt(start, 11));
+});
+
 describe("marks", () => {
   test("what is settled comes back from its marks, and no slice twice", () => {
     const limit = new SlidingWindow(spec(100));
@@ -198,7 +215,12 @@ describe("marks", () => {
     limit.fits(start + 600_000, 1);
     expect(limit.takeMarks()).toEqual([]);
     const again = new SlidingWindow(spec(100));
-    again.restore({ slot: (start + 60_000) / sliceMs, at: start + 60_000, value: 1, expiresAt: Infinity });
+    again.restore({
+      slot: (start + 60_000) / sliceMs,
+      at: start + 60_000,
+      value: 1,
+      expiresAt: Infinity,
+    });
     again.restore({ slot: start / sliceMs - 10, at: start - 1_000, value: 1, expiresAt: Infinity });
     expect(again.usage(start + 60_000).used).toBe(1);
   });
@@ -228,7 +250,8 @@ describe("properties", () => {
               expect(sum).toBeLessThanOrEqual(last.limit);
             },
             onEvent(now) {
-              if (++events % 25 === 0) limit.resize(spec(sizes[(events / 25) % sizes.length] ?? 5, marginMs));
+              if (++events % 25 === 0)
+                limit.resize(spec(sizes[(events / 25) % sizes.length] ?? 5, marginMs));
               const { used, reserved } = limit.usage(now);
               expect(used).toBeGreaterThanOrEqual(0);
               expect(reserved).toBeGreaterThanOrEqual(0);
@@ -245,17 +268,31 @@ describe("properties", () => {
 
   /** A limit after a random history that ends in the middle, everything sent: nothing is refunded from there on. */
   const histories = fc
-    .record({ list: fates(20), marginMs: margins, size: fc.integer({ min: 5, max: 60 }), cut: fc.nat(200) })
+    .record({
+      list: fates(20),
+      marginMs: margins,
+      size: fc.integer({ min: 5, max: 60 }),
+      cut: fc.nat(200),
+    })
     .map(({ list, marginMs, size, cut }) => {
       const limit = new SlidingWindow(spec(size, marginMs));
       let events = 0;
       let now = start;
       const stop = new Error("cut");
       try {
-        simulate({ limit, marginMs, startAt: start, onCount() {}, onEvent: (at) => {
-          now = at;
-          if (++events > cut) throw stop;
-        } }, list);
+        simulate(
+          {
+            limit,
+            marginMs,
+            startAt: start,
+            onCount() {},
+            onEvent: (at) => {
+              now = at;
+              if (++events > cut) throw stop;
+            },
+          },
+          list,
+        );
       } catch (error) {
         if (error !== stop) throw error;
       }
@@ -286,7 +323,9 @@ describe("properties", () => {
   test("with all sent, it really fits at the time told", () => {
     fc.assert(
       fc.property(
-        fc.array(fc.record({ gapMs: fc.nat(5_000), amount: fc.integer({ min: 1, max: 9 }) }), { maxLength: 60 }),
+        fc.array(fc.record({ gapMs: fc.nat(5_000), amount: fc.integer({ min: 1, max: 9 }) }), {
+          maxLength: 60,
+        }),
         margins,
         fc.integer({ min: 1, max: 40 }),
         (charges, marginMs, amount) => {
@@ -294,7 +333,8 @@ describe("properties", () => {
           let now = start;
           for (const charge of charges) {
             now += charge.gapMs;
-            if (limit.fits(now, charge.amount)) limit.sent(limit.charge(now, charge.amount, null), now);
+            if (limit.fits(now, charge.amount))
+              limit.sent(limit.charge(now, charge.amount, null), now);
           }
           const at = limit.fitsAt(now, amount);
           expect(limit.roomAt(now, at)).toBeGreaterThanOrEqual(amount);

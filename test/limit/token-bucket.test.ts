@@ -105,7 +105,9 @@ describe("decisions", () => {
     counted(limit, start + 1_000, 20);
     limit.settle(counted(limit, start + 1_000, 6), start + 1_000, 6);
     const marks = limit.takeMarks();
-    expect(marks).toEqual([{ slot: 0, at: start + 1_000, value: 20 * 60_000, expiresAt: Infinity }]);
+    expect(marks).toEqual([
+      { slot: 0, at: start + 1_000, value: 20 * 60_000, expiresAt: start + 21_000 },
+    ]);
     expect(limit.takeMarks()).toEqual([]);
     const again = new TokenBucket(spec(60));
     for (const mark of marks) again.restore(mark);
@@ -118,44 +120,50 @@ describe("properties", () => {
   test("an upstream's bucket never overflows, whatever the jitter, and room is given back in the end", () => {
     const sizes = fc.array(fc.integer({ min: 20, max: 60 }), { minLength: 1, maxLength: 4 });
     fc.assert(
-      fc.property(fates(20), sizes, fc.constantFrom(0, 50, 1_000, 6_000), (list, limits, marginMs) => {
-        const limit = new TokenBucket(spec(limits[0] ?? 20, marginMs));
-        let at = start;
-        let missing = 0;
-        let events = 0;
-        const drain = (now: number): void => {
-          missing = Math.max(0, missing - ((now - at) * limit.max) / 60_000);
-          at = now;
-        };
-        simulate(
-          {
-            limit,
-            marginMs,
-            startAt: start,
-            onCount(call, now) {
-              drain(now);
-              missing += call.charged;
-              if (limits.length === 1) expect(missing).toBeLessThanOrEqual(limit.max + 1e-6);
+      fc.property(
+        fates(20),
+        sizes,
+        fc.constantFrom(0, 50, 1_000, 6_000),
+        (list, limits, marginMs) => {
+          const limit = new TokenBucket(spec(limits[0] ?? 20, marginMs));
+          let at = start;
+          let missing = 0;
+          let events = 0;
+          const drain = (now: number): void => {
+            missing = Math.max(0, missing - ((now - at) * limit.max) / 60_000);
+            at = now;
+          };
+          simulate(
+            {
+              limit,
+              marginMs,
+              startAt: start,
+              onCount(call, now) {
+                drain(now);
+                missing += call.charged;
+                if (limits.length === 1) expect(missing).toBeLessThanOrEqual(limit.max + 1e-6);
+              },
+              onRevise(call, before, now) {
+                drain(now);
+                missing = Math.max(0, missing + call.charged - before);
+              },
+              onEvent(now) {
+                drain(now);
+                // At any moment, so also when limits change: the upstream never misses more than we believe.
+                expect(limit.max - missing).toBeGreaterThanOrEqual(limit.roomAt(now, now) - 1e-6);
+                const { used, reserved } = limit.usage(now);
+                expect(used).toBeGreaterThanOrEqual(0);
+                expect(reserved).toBeGreaterThanOrEqual(0);
+                if (++events % 25 === 0)
+                  limit.resize(spec(limits[(events / 25) % limits.length] ?? 20, marginMs));
+              },
             },
-            onRevise(call, before, now) {
-              drain(now);
-              missing = Math.max(0, missing + call.charged - before);
-            },
-            onEvent(now) {
-              drain(now);
-              // At any moment, so also when limits change: the upstream never misses more than we believe.
-              expect(limit.max - missing).toBeGreaterThanOrEqual(limit.roomAt(now, now) - 1e-6);
-              const { used, reserved } = limit.usage(now);
-              expect(used).toBeGreaterThanOrEqual(0);
-              expect(reserved).toBeGreaterThanOrEqual(0);
-              if (++events % 25 === 0) limit.resize(spec(limits[(events / 25) % limits.length] ?? 20, marginMs));
-            },
-          },
-          list,
-        );
-        expect(limit.usage(start + 1e9)).toMatchObject({ used: 0, reserved: 0 });
-        expect(limit.idle(start + 1e9)).toBe(true);
-      }),
+            list,
+          );
+          expect(limit.usage(start + 1e9)).toMatchObject({ used: 0, reserved: 0 });
+          expect(limit.idle(start + 1e9)).toBe(true);
+        },
+      ),
       { numRuns: 300 },
     );
   });
@@ -171,29 +179,34 @@ describe("properties", () => {
       { maxLength: 60, size: "max" },
     );
     fc.assert(
-      fc.property(charges, fc.constantFrom(0, 50, 1_000, 6_000), fc.integer({ min: 1, max: 40 }), (list, marginMs, a) => {
-        const limit = new TokenBucket(spec(40, marginMs));
-        let now = start;
-        for (const { gapMs, amount, arrives, outlook } of list) {
-          now += gapMs;
-          if (!limit.fits(now, amount)) continue;
-          const entry = limit.charge(now, amount, { endAt: now + outlook, amount: 1 });
-          limit.sent(entry, now);
-          if (arrives) limit.arrived(entry, now);
-        }
-        const at = limit.fitsAt(now, a);
-        expect(limit.fits(now, a)).toBe(at <= now);
-        expect(limit.roomAt(now, at)).toBeGreaterThanOrEqual(a);
-        const expected = limit.expectedAt(now, a);
-        expect(expected).toBeLessThanOrEqual(at);
-        expect(limit.earliestAt(now, a)).toBeLessThanOrEqual(at);
-        expect(limit.expectedRoomAt(now, expected)).toBeGreaterThanOrEqual(a);
-        if (at > now) {
-          expect(limit.roomAt(now, at - 1)).toBeLessThan(a);
-          expect(limit.fits(at - 1, a)).toBe(at - 1 < now && limit.fits(now, a));
-        }
-        expect(limit.fits(at, a)).toBe(true);
-      }),
+      fc.property(
+        charges,
+        fc.constantFrom(0, 50, 1_000, 6_000),
+        fc.integer({ min: 1, max: 40 }),
+        (list, marginMs, a) => {
+          const limit = new TokenBucket(spec(40, marginMs));
+          let now = start;
+          for (const { gapMs, amount, arrives, outlook } of list) {
+            now += gapMs;
+            if (!limit.fits(now, amount)) continue;
+            const entry = limit.charge(now, amount, { endAt: now + outlook, amount: 1 });
+            limit.sent(entry, now);
+            if (arrives) limit.arrived(entry, now);
+          }
+          const at = limit.fitsAt(now, a);
+          expect(limit.fits(now, a)).toBe(at <= now);
+          expect(limit.roomAt(now, at)).toBeGreaterThanOrEqual(a);
+          const expected = limit.expectedAt(now, a);
+          expect(expected).toBeLessThanOrEqual(at);
+          expect(limit.earliestAt(now, a)).toBeLessThanOrEqual(at);
+          expect(limit.expectedRoomAt(now, expected)).toBeGreaterThanOrEqual(a);
+          if (at > now) {
+            expect(limit.roomAt(now, at - 1)).toBeLessThan(a);
+            expect(limit.fits(at - 1, a)).toBe(at - 1 < now && limit.fits(now, a));
+          }
+          expect(limit.fits(at, a)).toBe(true);
+        },
+      ),
       { numRuns: 400 },
     );
   });

@@ -84,7 +84,12 @@ export function simulate(script: Script, fates: readonly Fate[]): { calls: Call[
   };
 
   const dispatch = (fate: Fate): void => {
-    const entry = limit.charge(now, fate.amount, { endAt: now + fate.sendMs + fate.answerMs, amount: 0 }, fate);
+    const entry = limit.charge(
+      now,
+      fate.amount,
+      { endAt: now + fate.sendMs + fate.answerMs, amount: 0 },
+      fate,
+    );
     if (fate.released) return later(now + fate.sendMs, (at) => limit.release(entry, at));
     const sentAt = now + fate.sendMs;
     const headersAt = sentAt + fate.headersMs;

@@ -137,7 +137,8 @@ function run(): Run {
     out: (part) => void (text += part),
     err: (part) => void (text += part),
     env: {},
-    onSignal: (handler) => void (stop = handler),
+    onHangUp: () => undefined,
+          onSignal: (handler) => void (stop = handler),
   };
   return { io, written: () => text, signal: () => stop() };
 }

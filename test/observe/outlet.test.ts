@@ -18,7 +18,7 @@ const turn = (): Promise<void> => new Promise((done) => void setImmediate(done))
 
 test("a write under way holds back the next, in order", async () => {
   const { writes, write, release } = gate();
-  const outlet = createOutlet(write, String);
+  const outlet = createOutlet(write, String, undefined, setImmediate);
   outlet.push("a\n");
   await turn();
   outlet.push("b\n");
@@ -32,7 +32,7 @@ test("a write under way holds back the next, in order", async () => {
 
 test("a reader that does not read costs a bounded buffer, and the loss is told", async () => {
   const { writes, write, release } = gate();
-  const outlet = createOutlet(write, (count) => `dropped ${count}\n`, 10);
+  const outlet = createOutlet(write, (count) => `dropped ${count}\n`, 10, setImmediate);
   outlet.push("first\n");
   await turn();
   for (let count = 0; count < 5; count += 1) outlet.push("123\n");
@@ -43,7 +43,7 @@ test("a reader that does not read costs a bounded buffer, and the loss is told",
 
 test("a burst over the bound in one turn is written at once, not dropped", async () => {
   const writes: string[] = [];
-  const outlet = createOutlet((text) => void writes.push(text), String, 10);
+  const outlet = createOutlet((text) => void writes.push(text), String, 10, setImmediate);
   for (let count = 0; count < 5; count += 1) outlet.push("1234\n");
   await outlet.flush();
   expect(writes.join("")).toBe("1234\n".repeat(5));

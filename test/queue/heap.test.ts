@@ -10,7 +10,11 @@ interface Item extends Heaped {
 }
 
 test("the first is the least, whatever is pushed, removed and changed", () => {
-  const step = fc.record({ what: fc.constantFrom("push", "push", "remove", "update"), key: fc.nat(50), which: fc.nat() });
+  const step = fc.record({
+    what: fc.constantFrom("push", "push", "remove", "update"),
+    key: fc.nat(50),
+    which: fc.nat(),
+  });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200, size: "max" }), (steps) => {
       const heap = new Heap<Item>((a, b) => a.key < b.key || (a.key === b.key && a.id < b.id));

@@ -32,7 +32,10 @@ describe("order", () => {
     ["not smart: size does not matter", { amount: 9_000 }, { amount: 1 }, false, 0],
     ["class before size", { priority: "high", amount: 9_000 }, { amount: 1 }, true, 0],
   ] as const)("%s", (_, first, second, smart, expected) => {
-    const items = [waiting({ seq: 1, ...first }), waiting({ seq: 2, client: "two", ...second })] as const;
+    const items = [
+      waiting({ seq: 1, ...first }),
+      waiting({ seq: 2, client: "two", ...second }),
+    ] as const;
     const line = lineOf(...items);
     line.smart = smart;
     expect(line.head(0)).toBe(items[expected]);
@@ -42,10 +45,18 @@ describe("order", () => {
 
   test("waiting lifts a request by a class each tenth of its longest wait, past the highest too", () => {
     const item = waiting({ seq: 1, priority: "low", arrivedAt: 1_000, timeoutMs: 100_000 });
-    const classes = [1_000, 10_999, 11_000, 21_000, 31_000, 101_000].map((now) => classAt(item, now));
+    const classes = [1_000, 10_999, 11_000, 21_000, 31_000, 101_000].map((now) =>
+      classAt(item, now),
+    );
     expect(classes).toEqual([2, 2, 1, 0, -1, -8]);
     const line = lineOf(item);
-    const fresh = waiting({ seq: 2, client: "two", priority: "high", arrivedAt: 20_999, timeoutMs: 100_000 });
+    const fresh = waiting({
+      seq: 2,
+      client: "two",
+      priority: "high",
+      arrivedAt: 20_999,
+      timeoutMs: 100_000,
+    });
     line.push(fresh);
     expect(line.head(20_999)).toBe(fresh);
     expect(line.head(31_000)).toBe(item);
@@ -54,7 +65,9 @@ describe("order", () => {
   test("who has waited longest in a lane is lifted even if it is another's turn", () => {
     const shares = new Shares();
     const line = new Line(shares);
-    const items = [1, 2, 3].map((seq) => waiting({ seq, client: "busy", arrivedAt: seq * 1_000, timeoutMs: 100_000 }));
+    const items = [1, 2, 3].map((seq) =>
+      waiting({ seq, client: "busy", arrivedAt: seq * 1_000, timeoutMs: 100_000 }),
+    );
     for (const item of items) line.push(item);
     serve(line, shares, items[0] as Waiting);
     const other = waiting({ seq: 4, client: "other", arrivedAt: 8_000, timeoutMs: 100_000 });
@@ -85,33 +98,38 @@ describe("properties", () => {
 
   test("the head is the least of all by the order, while nobody is lifted", () => {
     fc.assert(
-      fc.property(drafts, fc.boolean(), fc.array(fc.nat(), { maxLength: 40 }), (list, smart, removals) => {
-        const shares = new Shares();
-        const line = new Line(shares);
-        line.smart = smart;
-        let rest = list.map((draft, seq) => waiting({ ...draft, seq }));
-        for (const item of rest) line.push(item);
-        for (const which of removals) {
-          const gone = rest[which % Math.max(1, rest.length)];
-          if (gone === undefined) break;
-          line.remove(gone);
-          line.remove(gone);
-          rest = rest.filter((item) => item !== gone);
-        }
-        expect(line.size).toBe(rest.length);
-        while (rest.length > 0) {
-          const least = rest.reduce((a, b) => (goesBefore(b, a, 0, smart) ? b : a));
-          expect(line.head(0)).toBe(least);
-          const picks: Waiting[] = [];
-          line.picks(picks);
-          expect(picks).toContain(least);
-          expect(picks.every((item) => line.isPick(item) && rest.includes(item))).toBe(true);
-          expect(rest).toContain(line.anyone() as Waiting);
-          serve(line, shares, least);
-          rest = rest.filter((item) => item !== least);
-        }
-        expect([line.size, line.head(0), line.anyone()]).toEqual([0, null, null]);
-      }),
+      fc.property(
+        drafts,
+        fc.boolean(),
+        fc.array(fc.nat(), { maxLength: 40 }),
+        (list, smart, removals) => {
+          const shares = new Shares();
+          const line = new Line(shares);
+          line.smart = smart;
+          let rest = list.map((draft, seq) => waiting({ ...draft, seq }));
+          for (const item of rest) line.push(item);
+          for (const which of removals) {
+            const gone = rest[which % Math.max(1, rest.length)];
+            if (gone === undefined) break;
+            line.remove(gone);
+            line.remove(gone);
+            rest = rest.filter((item) => item !== gone);
+          }
+          expect(line.size).toBe(rest.length);
+          while (rest.length > 0) {
+            const least = rest.reduce((a, b) => (goesBefore(b, a, 0, smart) ? b : a));
+            expect(line.head(0)).toBe(least);
+            const picks: Waiting[] = [];
+            line.picks(picks);
+            expect(picks).toContain(least);
+            expect(picks.every((item) => line.isPick(item) && rest.includes(item))).toBe(true);
+            expect(rest).toContain(line.anyone() as Waiting);
+            serve(line, shares, least);
+            rest = rest.filter((item) => item !== least);
+          }
+          expect([line.size, line.head(0), line.anyone()]).toEqual([0, null, null]);
+        },
+      ),
       { numRuns: 150 },
     );
   });
@@ -123,7 +141,9 @@ describe("properties", () => {
         const line = new Line(shares);
         line.smart = smart;
         const byArrival = list.toSorted((a, b) => b.waitedMs - a.waitedMs);
-        const all = byArrival.map((draft, seq) => waiting({ ...draft, seq, arrivedAt: 300_000 - draft.waitedMs }));
+        const all = byArrival.map((draft, seq) =>
+          waiting({ ...draft, seq, arrivedAt: 300_000 - draft.waitedMs }),
+        );
         for (const item of all) line.push(item);
         let rest = all;
         for (const item of order(shares, line, 300_000)) {
@@ -142,13 +162,18 @@ describe("properties", () => {
       fc.property(drafts, (list) => {
         const shares = new Shares();
         const line = new Line(shares);
-        for (const [seq, draft] of list.entries()) line.push(waiting({ ...draft, seq, amount: 500 }));
+        for (const [seq, draft] of list.entries())
+          line.push(waiting({ ...draft, seq, amount: 500 }));
         const served = order(shares, line, 0);
         expect(served.length).toBe(list.length);
         for (const client of ["a", "b", "c", "d"]) {
           for (const priority of names) {
-            const own = served.filter((item) => item.client === client && item.priority === priority);
-            expect(own.map(({ seq }) => seq)).toEqual(own.map(({ seq }) => seq).toSorted((a, b) => a - b));
+            const own = served.filter(
+              (item) => item.client === client && item.priority === priority,
+            );
+            expect(own.map(({ seq }) => seq)).toEqual(
+              own.map(({ seq }) => seq).toSorted((a, b) => a - b),
+            );
           }
         }
       }),

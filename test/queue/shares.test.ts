@@ -6,10 +6,13 @@ import { Line } from "../../src/queue/line.ts";
 import { Shares } from "../../src/queue/shares.ts";
 import { serve, waiting } from "./waiting.ts";
 
-const clients = fc.array(fc.record({ weight: fc.integer({ min: 1, max: 8 }), amount: fc.integer({ min: 500, max: 900 }) }), {
-  minLength: 2,
-  maxLength: 6,
-});
+const clients = fc.array(
+  fc.record({ weight: fc.integer({ min: 1, max: 8 }), amount: fc.integer({ min: 500, max: 900 }) }),
+  {
+    minLength: 2,
+    maxLength: 6,
+  },
+);
 
 /** A queue in which every client always has something waiting. */
 class Backlog {
@@ -39,7 +42,8 @@ describe("fairness", () => {
       fc.property(clients, (list) => {
         const backlog = new Backlog();
         const had = new Map(list.map((_, i) => [String(i), 0]));
-        for (const [i, { weight, amount }] of list.entries()) backlog.add(String(i), weight, amount);
+        for (const [i, { weight, amount }] of list.entries())
+          backlog.add(String(i), weight, amount);
         for (let i = 0; i < 300; i++) {
           const { client, weight, cost } = backlog.next();
           had.set(client, (had.get(client) ?? 0) + cost.total_tokens / weight);
@@ -59,7 +63,8 @@ describe("fairness", () => {
     fc.assert(
       fc.property(clients, fc.nat(200), (list, before) => {
         const backlog = new Backlog();
-        for (const [i, { weight, amount }] of list.entries()) backlog.add(String(i), weight, amount);
+        for (const [i, { weight, amount }] of list.entries())
+          backlog.add(String(i), weight, amount);
         for (let i = 0; i < before; i++) backlog.next();
         backlog.add("new", 1, 500);
         const turns: string[] = [];
@@ -85,6 +90,21 @@ describe("fairness", () => {
       } else backlog.next();
     }
     expect(fickle).toBeWithin(49, 52);
+  });
+
+  test("being away saves nothing up", () => {
+    const backlog = new Backlog();
+    for (const client of ["steady", "other"]) backlog.add(client, 1, 500);
+    serve(backlog.line, backlog.shares, backlog.add("away", 2, 500));
+    for (let i = 0; i < 50; i++) backlog.next();
+    for (let i = 0; i < 20; i++) backlog.add("away", 1, 500);
+    const turns = Array.from({ length: 9 }, () => {
+      const item = backlog.line.head(0) as Waiting;
+      if (item.client === "away") serve(backlog.line, backlog.shares, item);
+      else backlog.next();
+      return item.client;
+    });
+    expect(turns.filter((client) => client === "away").length).toBeWithin(3, 5);
   });
 
   test("served in one lane, a client waits longer in its others too", () => {

@@ -95,7 +95,7 @@ describe("a body", () => {
     });
     let sent = 0;
     await upstream.send(call(server.url, { method: "POST", body, onSent: () => void sent++ }));
-    const [{ received }] = server.connections as [{ received: string }];
+    const [{ received }] = server.connections as unknown as [{ received: string }];
     expect(received.toLowerCase()).toContain(`content-length: ${size}\r\n`);
     expect(received.toLowerCase()).not.toContain("transfer-encoding");
     expect(

@@ -1,0 +1,130 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import type { Figure, Findings } from "./figure.ts";
+import { median } from "./figure.ts";
+import type { Kind } from "./load.ts";
+import { createLoad, hasWrk } from "./load.ts";
+import { startNginx } from "./nginx.ts";
+import type { Program } from "./program.ts";
+import { startProgram } from "./program.ts";
+
+const roundSeconds = 1;
+const rounds = 5;
+const plainHost = "plain.test";
+const chatHost = "chat.test";
+/** A limit that nothing here comes near. */
+const huge = 1_000_000_000;
+
+/** One kind of traffic through one server. */
+interface Lane {
+  readonly name: string;
+  readonly kind: Kind;
+  readonly server: Program;
+}
+
+/**
+ * CPU time per request of Cooldown, beside a bare proxy on the same runtime and nginx: everything in this run, taking
+ * turns, so that whatever else the machine does meets all of them.
+ */
+export async function benchForwarding(): Promise<Findings> {
+  if (process.platform !== "linux") return skip("CPU time is read from /proc");
+  if (!hasWrk()) return skip("wrk is not installed");
+  const folder = mkdtempSync(join(tmpdir(), "cooldown-bench-"));
+  const running: Program[] = [];
+  const started = async (program: Promise<Program>): Promise<Program> => {
+    running.push(await program);
+    return program;
+  };
+  try {
+    const bun = process.execPath;
+    const servers = join(import.meta.dir, "servers.ts");
+    const upstream = await started(startProgram([bun, servers, "upstream"]));
+    const bare = await started(startProgram([bun, servers, "bare-proxy", upstream.url]));
+    const info = await started(startCooldown(join(folder, "info"), upstream.url, "info"));
+    const warn = await started(startCooldown(join(folder, "warn"), upstream.url, "warn"));
+    const nginx = Bun.which("nginx") === null ? null : await started(startNginx(folder, upstream.url));
+
+    const lanes = {
+      bareGet: { name: "bare Bun proxy, GET", kind: "get", server: bare },
+      plain: { name: "Cooldown, plain path", kind: "get", server: info },
+      plainQuiet: { name: "Cooldown, plain path, log level warn", kind: "get", server: warn },
+      bareChat: { name: "bare Bun proxy, POST of 1 KB", kind: "chat", server: bare },
+      chat: { name: "Cooldown, LLM path", kind: "chat", server: info },
+      chatQuiet: { name: "Cooldown, LLM path, log level warn", kind: "chat", server: warn },
+    } satisfies Record<string, Lane>;
+    const nginxLane: Lane | null = nginx && { name: "nginx, GET", kind: "get", server: nginx };
+    const all: Lane[] = [...Object.values(lanes), ...(nginxLane === null ? [] : [nginxLane])];
+    const cost = await takeTurns(all, createLoad(folder));
+
+    const ratio = (name: string, a: Lane, b: Lane, atMost: number | null): Figure => ({
+      name,
+      value: (cost.get(a) ?? Number.NaN) / (cost.get(b) ?? Number.NaN),
+      unit: "×",
+      atMost,
+    });
+    const { bareGet, plain, plainQuiet, bareChat, chat, chatQuiet } = lanes;
+    return {
+      figures: [
+        ...all.map((lane): Figure => ({
+          name: lane.name,
+          value: cost.get(lane) ?? Number.NaN,
+          unit: "µs/request",
+          atMost: null,
+        })),
+        ratio("plain path ÷ bare proxy", plain, bareGet, 1.6),
+        ratio("plain path ÷ bare proxy, log level warn", plainQuiet, bareGet, null),
+        ratio("LLM path ÷ bare proxy", chat, bareChat, 3),
+        ratio("LLM path ÷ bare proxy, log level warn", chatQuiet, bareChat, null),
+        ...(nginxLane === null ? [] : [ratio("plain path ÷ nginx", plain, nginxLane, null)]),
+      ],
+      skipped: nginx === null ? ["nginx is not installed"] : [],
+    };
+  } finally {
+    await Promise.all(running.map((program) => program.stop()));
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Median CPU time of a request in µs, for each lane. The first turn of each only warms up. */
+async function takeTurns(
+  lanes: readonly Lane[],
+  load: ReturnType<typeof createLoad>,
+): Promise<Map<Lane, number>> {
+  const costs = new Map<Lane, number[]>(lanes.map((lane) => [lane, []]));
+  for (let round = -1; round < rounds; round++) {
+    for (const [lane, taken] of costs) {
+      const { kind, server, name } = lane;
+      const before = server.cpuMs();
+      const path = kind === "get" ? "/items?page=2" : "/v1/chat/completions";
+      const host = kind === "get" ? plainHost : chatHost;
+      const { requests, failed } = await load(kind, server.url + path, host, roundSeconds);
+      if (failed > 0) throw new Error(`${name}: ${failed} of ${requests} requests failed.`);
+      if (round >= 0) taken.push(((server.cpuMs() - before) * 1_000) / requests);
+    }
+  }
+  return new Map([...costs].map(([lane, taken]) => [lane, median(taken)]));
+}
+
+/** The program from source, as it is by default but for its limits: usage journalled in a file, no terminal. */
+function startCooldown(folder: string, upstream: string, logLevel: string): Promise<Program> {
+  mkdirSync(folder);
+  const config = join(folder, "config.yaml");
+  writeFileSync(
+    config,
+    `server: { log_level: ${logLevel} }
+storage: { path: ${join(folder, "usage.db")} }
+rate_limits:
+  - { domain: ${plainHost}, requests_per_second: 100000, burst: 1000000, upstream: "${upstream}" }
+quotas:
+  - { name: chat, domain: ${chatHost}, provider: openai, rpm: ${huge}, tpm: ${huge}, upstream: "${upstream}" }
+`,
+  );
+  const main = join(import.meta.dir, "../../src/main.ts");
+  return startProgram([process.execPath, main, "--config", config, "--port", "0"]);
+}
+
+function skip(why: string): Findings {
+  return { figures: [], skipped: [`forwarding: ${why}`] };
+}
