@@ -8,10 +8,10 @@ import type { Kind } from "./load.ts";
 import { createLoad, hasWrk } from "./load.ts";
 import { startNginx } from "./nginx.ts";
 import type { Program } from "./program.ts";
-import { startProgram } from "./program.ts";
+import { startCooldown, startServer } from "./program.ts";
 
 const roundSeconds = 1;
-const rounds = 5;
+const rounds = 6;
 const plainHost = "plain.test";
 const chatHost = "chat.test";
 /** A limit that nothing here comes near. */
@@ -38,13 +38,12 @@ export async function benchForwarding(): Promise<Findings> {
     return program;
   };
   try {
-    const bun = process.execPath;
-    const servers = join(import.meta.dir, "servers.ts");
-    const upstream = await started(startProgram([bun, servers, "upstream"]));
-    const bare = await started(startProgram([bun, servers, "bare-proxy", upstream.url]));
-    const info = await started(startCooldown(join(folder, "info"), upstream.url, "info"));
-    const warn = await started(startCooldown(join(folder, "warn"), upstream.url, "warn"));
-    const nginx = Bun.which("nginx") === null ? null : await started(startNginx(folder, upstream.url));
+    const upstream = await started(startServer("upstream"));
+    const bare = await started(startServer("bare-proxy", upstream.url));
+    const info = await started(startCooldown(configure(folder, upstream.url, "info")));
+    const warn = await started(startCooldown(configure(folder, upstream.url, "warn")));
+    const nginx =
+      Bun.which("nginx") === null ? null : await started(startNginx(folder, upstream.url));
 
     const lanes = {
       bareGet: { name: "bare Bun proxy, GET", kind: "get", server: bare },
@@ -56,20 +55,21 @@ export async function benchForwarding(): Promise<Findings> {
     } satisfies Record<string, Lane>;
     const nginxLane: Lane | null = nginx && { name: "nginx, GET", kind: "get", server: nginx };
     const all: Lane[] = [...Object.values(lanes), ...(nginxLane === null ? [] : [nginxLane])];
-    const cost = await takeTurns(all, createLoad(folder));
+    const costs = await takeTurns(all, createLoad(folder));
 
-    const ratio = (name: string, a: Lane, b: Lane, atMost: number | null): Figure => ({
-      name,
-      value: (cost.get(a) ?? Number.NaN) / (cost.get(b) ?? Number.NaN),
-      unit: "×",
-      atMost,
-    });
+    const of = (lane: Lane): readonly number[] => costs.get(lane) ?? [];
+    const ratio = (name: string, a: Lane, b: Lane, atMost: number | null): Figure => {
+      // Of the same turns: what else the machine did then, it did to both.
+      const others = of(b);
+      const ratios = of(a).map((cost, turn) => cost / (others[turn] ?? Number.NaN));
+      return { name, value: median(ratios), unit: "×", atMost };
+    };
     const { bareGet, plain, plainQuiet, bareChat, chat, chatQuiet } = lanes;
     return {
       figures: [
         ...all.map((lane): Figure => ({
           name: lane.name,
-          value: cost.get(lane) ?? Number.NaN,
+          value: median(of(lane)),
           unit: "µs/request",
           atMost: null,
         })),
@@ -87,13 +87,13 @@ export async function benchForwarding(): Promise<Findings> {
   }
 }
 
-/** Median CPU time of a request in µs, for each lane. The first turn of each only warms up. */
+/** CPU time of a request in µs, for each lane and turn. The first two turns only warm up. */
 async function takeTurns(
   lanes: readonly Lane[],
   load: ReturnType<typeof createLoad>,
-): Promise<Map<Lane, number>> {
+): Promise<ReadonlyMap<Lane, readonly number[]>> {
   const costs = new Map<Lane, number[]>(lanes.map((lane) => [lane, []]));
-  for (let round = -1; round < rounds; round++) {
+  for (let round = -2; round < rounds; round++) {
     for (const [lane, taken] of costs) {
       const { kind, server, name } = lane;
       const before = server.cpuMs();
@@ -104,25 +104,28 @@ async function takeTurns(
       if (round >= 0) taken.push(((server.cpuMs() - before) * 1_000) / requests);
     }
   }
-  return new Map([...costs].map(([lane, taken]) => [lane, median(taken)]));
+  return costs;
 }
 
-/** The program from source, as it is by default but for its limits: usage journalled in a file, no terminal. */
-function startCooldown(folder: string, upstream: string, logLevel: string): Promise<Program> {
-  mkdirSync(folder);
-  const config = join(folder, "config.yaml");
+/**
+ * Writes the configuration of a program that is as it is by default but for its limits; gives the file. Usage is
+ * journalled, in another folder than the file, which is watched.
+ */
+function configure(folder: string, upstream: string, logLevel: string): string {
+  const own = join(folder, logLevel);
+  mkdirSync(own);
+  const config = join(own, "config.yaml");
   writeFileSync(
     config,
     `server: { log_level: ${logLevel} }
-storage: { path: ${join(folder, "usage.db")} }
+storage: { path: ${join(own, "usage", "usage.db")} }
 rate_limits:
   - { domain: ${plainHost}, requests_per_second: 100000, burst: 1000000, upstream: "${upstream}" }
 quotas:
   - { name: chat, domain: ${chatHost}, provider: openai, rpm: ${huge}, tpm: ${huge}, upstream: "${upstream}" }
 `,
   );
-  const main = join(import.meta.dir, "../../src/main.ts");
-  return startProgram([process.execPath, main, "--config", config, "--port", "0"]);
+  return config;
 }
 
 function skip(why: string): Findings {

@@ -39,7 +39,10 @@ http {
 }
 `,
   );
-  const child = Bun.spawn(["nginx", "-c", config, "-p", home], { stdout: "ignore", stderr: "ignore" });
+  const child = Bun.spawn(["nginx", "-c", config, "-p", home], {
+    stdout: "ignore",
+    stderr: "ignore",
+  });
   const url = `http://127.0.0.1:${port}`;
   for (let tries = 0; tries < 100; tries++) {
     try {

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 
 /** A server that runs in a process of its own. */
 export interface Program {
@@ -19,19 +20,10 @@ const startMs = 10_000;
 /**
  * Starts a server and waits for the first URL on its standard output.
  *
- * @param command the program and its arguments
- * @param env more environment variables
  * @throws Error if it ends or says nothing for 10 s
  */
-export async function startProgram(
-  command: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-): Promise<Program> {
-  const child = Bun.spawn([...command], {
-    stdout: "pipe",
-    stderr: "ignore",
-    env: { ...process.env, ...env },
-  });
+async function startProgram(command: readonly string[]): Promise<Program> {
+  const child = Bun.spawn([...command], { stdout: "pipe", stderr: "ignore" });
   const timer = setTimeout(() => child.kill("SIGKILL"), startMs);
   let said = "";
   for await (const chunk of child.stdout) {
@@ -43,6 +35,21 @@ export async function startProgram(
   }
   clearTimeout(timer);
   throw new Error(`${command.join(" ")} did not say where it listens.`);
+}
+
+/** Starts one of the servers of `servers.ts`, with what it is told on its command line. */
+export function startServer(...told: readonly string[]): Promise<Program> {
+  return startProgram([
+    process.execPath,
+    fileURLToPath(import.meta.resolve("./servers.ts")),
+    ...told,
+  ]);
+}
+
+/** Starts Cooldown from source with a configuration file, on a free port. */
+export function startCooldown(config: string, ...flags: readonly string[]): Promise<Program> {
+  const main = fileURLToPath(import.meta.resolve("../../src/main.ts"));
+  return startProgram([process.execPath, main, "--config", config, "--port", "0", ...flags]);
 }
 
 /** The running `child` as a program that answers at `url`. */

@@ -7,9 +7,7 @@ const completion = {
   object: "chat.completion",
   created: 1_700_000_000,
   model: "gpt-4o",
-  choices: [
-    { index: 0, message: { role: "assistant", content: "Fine." }, finish_reason: "stop" },
-  ],
+  choices: [{ index: 0, message: { role: "assistant", content: "Fine." }, finish_reason: "stop" }],
   usage: { prompt_tokens: 220, completion_tokens: 3, total_tokens: 223 },
 };
 const page = "The quota has room for one more request, and then for another one. ".repeat(4);

@@ -1,8 +1,8 @@
 import type { Clock } from "../clock.ts";
 import type { Account } from "../ledger/account.ts";
 import type { Cost } from "../limit/cost.ts";
+import { amountOf } from "../limit/cost.ts";
 import { Heap } from "../queue/heap.ts";
-import type { Waiting } from "../queue/lane.ts";
 import { goesBefore, Line } from "../queue/line.ts";
 import { Shares } from "../queue/shares.ts";
 import { fits, worstStart } from "./forecast.ts";
@@ -118,8 +118,8 @@ export class Planner {
 
   /** Grants the best head, or one that may pass it. False if nothing can go; then it is planned when to look again. */
   #step(now: number): boolean {
-    this.#heads.clear();
-    this.#guards.clear();
+    if (this.#heads.size > 0) this.#heads.clear();
+    if (this.#guards.size > 0) this.#guards.clear();
     this.#wakeAt = Infinity;
     this.#shut = this.#isShut(now);
     if (this.#shut) return false;
@@ -135,13 +135,28 @@ export class Planner {
       this.#grant(best, now);
       return true;
     }
-    const picks = this.#picks();
-    const fitting = picks.filter((item) => fits(item.request.path.limits, item.cost, now));
-    if (fitting.length > 1) fitting.sort((a, b) => (this.#before(a, b, now) ? -1 : 1));
-    const passing = fitting.find((item) => this.#mayPass(item, now));
-    if (passing === undefined) this.#plan(picks, now);
+    const passing = this.#passing(now);
+    if (passing === null) this.#plan(now);
     else this.#grant(passing, now);
-    return passing !== undefined;
+    return passing !== null;
+  }
+
+  /** The first in order among those that fit and put off nobody by going. */
+  #passing(now: number): Pending | null {
+    let first: Pending | null = null;
+    for (const line of this.#lines.values()) {
+      const picks = line.picks() as Pending[];
+      const limits = picks[0]?.request.path.limits ?? [];
+      const rooms = limits.map((limit) => limit.roomAt(now, now));
+      for (const item of picks) {
+        // The rooms first: most do not fit, and this tells it for all picks of a line with one look at its limits.
+        if (!limits.every((limit, i) => amountOf(item.cost, limit.unit) <= (rooms[i] ?? 0)))
+          continue;
+        if (!fits(limits, item.cost, now) || !this.#mayPass(item, now)) continue;
+        if (first === null || this.#before(item, first, now)) first = item;
+      }
+    }
+    return first;
   }
 
   /**
@@ -193,15 +208,15 @@ export class Planner {
   }
 
   /** Sets `#wakeAt` to when a head, or the smallest request of a line, fits by time alone. */
-  #plan(picks: readonly Pending[], now: number): void {
-    const smallest = new Map(this.#heads);
-    for (const item of picks) {
-      if (item.cost.total_tokens < (smallest.get(item.line)?.cost.total_tokens ?? 0))
-        smallest.set(item.line, item);
+  #plan(now: number): void {
+    for (const [line, head] of this.#heads) {
+      let smallest = head;
+      for (const item of line.picks() as Pending[]) {
+        if (item.cost.total_tokens < smallest.cost.total_tokens) smallest = item;
+      }
+      this.#wakeFor(head, now);
+      if (smallest !== head) this.#wakeFor(smallest, now);
     }
-    for (const item of this.#heads.values()) this.#wakeFor(item, now);
-    for (const item of smallest.values())
-      if (this.#heads.get(item.line) !== item) this.#wakeFor(item, now);
   }
 
   #wakeFor(item: Pending, now: number): void {
@@ -213,7 +228,6 @@ export class Planner {
     const client = item.flow?.client;
     if (client !== undefined) {
       this.#shares.serve(client, Math.max(1, item.cost.total_tokens), item.weight);
-      for (const flow of client.flows) flow.lane.reorder(flow);
     }
     this.#take(item);
     this.#host.grant(item, now);
@@ -269,12 +283,6 @@ export class Planner {
       ahead.total_tokens += sign * cost.total_tokens;
       if (account.waiting === 0) this.#ahead.delete(account);
     }
-  }
-
-  #picks(): Pending[] {
-    const picks: Waiting[] = [];
-    for (const line of this.#lines.values()) line.picks(picks);
-    return picks as Pending[];
   }
 
   #before(a: Pending, b: Pending, now: number): boolean {

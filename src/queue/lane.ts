@@ -32,6 +32,8 @@ export interface Flow extends Heaped {
   readonly name: string;
   readonly lane: Lane;
   readonly client: Client;
+  /** The client's virtual time when this flow was put where it stands among the others; see `fair`. */
+  standing: number;
   head: Waiting;
   tail: Waiting;
 }
@@ -45,9 +47,7 @@ export class Lane {
   readonly #shares: Shares;
   readonly #flows = new Map<string, Flow>();
   readonly #turns = new Heap<Flow>(
-    (a, b) =>
-      a.client.virtualTime < b.client.virtualTime ||
-      (a.client.virtualTime === b.client.virtualTime && a.head.seq < b.head.seq),
+    (a, b) => a.standing < b.standing || (a.standing === b.standing && a.head.seq < b.head.seq),
   );
   #first: Waiting | null = null;
   #last: Waiting | null = null;
@@ -56,9 +56,18 @@ export class Lane {
     this.#shares = shares;
   }
 
-  /** Whose turn it is. */
+  /**
+   * Whose turn it is. A client that was served elsewhere has moved back since its flow here was put in order: it is
+   * put in order again when it comes first, since virtual time only grows.
+   */
   fair(): Waiting | null {
-    return this.#turns.first()?.head ?? null;
+    for (;;) {
+      const first = this.#turns.first();
+      if (first === undefined) return null;
+      if (first.standing === first.client.virtualTime) return first.head;
+      first.standing = first.client.virtualTime;
+      this.#turns.update(first);
+    }
   }
 
   /** Who came first. */
@@ -106,11 +115,6 @@ export class Lane {
     item.previousInLane = item.nextInLane = item.previousInFlow = item.nextInFlow = null;
   }
 
-  /** Puts a flow where it belongs after its client was served. */
-  reorder(flow: Flow): void {
-    this.#turns.update(flow);
-  }
-
   #open(item: Waiting): void {
     const name = item.client;
     // The flow must exist before the client joins with it: the client is filled in at once.
@@ -118,11 +122,13 @@ export class Lane {
       name,
       lane: this,
       client: noClient,
+      standing: 0,
       head: item,
       tail: item,
       place: -1,
     };
     flow.client = this.#shares.join(name, flow);
+    flow.standing = flow.client.virtualTime;
     item.flow = flow;
     this.#flows.set(name, flow);
     this.#turns.push(flow);

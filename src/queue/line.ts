@@ -54,8 +54,9 @@ export class Line {
     this.size--;
   }
 
-  /** Adds the requests that could be next, two a lane at most: whose turn it is, and who has waited longest. */
-  picks(into: Waiting[]): void {
+  /** The requests that could be next, two a lane at most: whose turn it is, and who has waited longest. */
+  picks(): Waiting[] {
+    const into: Waiting[] = [];
     for (const lane of this.#lanes) {
       const fair = lane?.fair() ?? null;
       if (fair === null) continue;
@@ -63,21 +64,35 @@ export class Line {
       const oldest = lane?.oldest() ?? null;
       if (oldest !== null && oldest !== fair) into.push(oldest);
     }
+    return into;
   }
 
-  /** The first in the order of the queue. */
+  /** The first in the order of the queue, as `goesBefore` has it. */
   head(now: number): Waiting | null {
     let head: Waiting | null = null;
+    let headClass = Infinity;
     for (const lane of this.#lanes) {
       const fair = lane?.fair() ?? null;
       if (fair === null) continue;
-      if (head === null || goesBefore(fair, head, now, this.smart)) head = fair;
-      const oldest = lane?.oldest() ?? null;
+      const fairClass = classAt(fair, now);
+      if (fairClass < headClass || (fairClass === headClass && this.#goesFirst(fair, head))) {
+        head = fair;
+        headClass = fairClass;
+      }
       // Whose turn it is stands before who came first, unless waiting has lifted that one.
-      if (oldest !== null && oldest !== fair && goesBefore(oldest, head, now, this.smart))
+      const oldest = lane?.oldest() ?? fair;
+      if (oldest === fair) continue;
+      const oldestClass = classAt(oldest, now);
+      if (oldestClass < headClass || (oldestClass === headClass && this.#goesFirst(oldest, head))) {
         head = oldest;
+        headClass = oldestClass;
+      }
     }
     return head;
+  }
+
+  #goesFirst(item: Waiting, head: Waiting | null): boolean {
+    return head === null || goesBeforeInClass(item, head, this.smart);
   }
 
   /** Any request that waits here. */
@@ -123,10 +138,12 @@ function smartRank(item: Waiting): number {
  */
 export function goesBefore(a: Waiting, b: Waiting, now: number, smart: boolean): boolean {
   const byClass = classAt(a, now) - classAt(b, now);
-  if (byClass !== 0) return byClass < 0;
+  return byClass === 0 ? goesBeforeInClass(a, b, smart) : byClass < 0;
+}
+
+function goesBeforeInClass(a: Waiting, b: Waiting, smart: boolean): boolean {
   const bySize = smart ? smartRank(a) - smartRank(b) : 0;
   if (bySize !== 0) return bySize < 0;
   const byShare = (a.flow?.client.virtualTime ?? 0) - (b.flow?.client.virtualTime ?? 0);
-  if (byShare !== 0) return byShare < 0;
-  return a.seq < b.seq;
+  return byShare === 0 ? a.seq < b.seq : byShare < 0;
 }

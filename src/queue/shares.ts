@@ -49,7 +49,7 @@ export class Shares {
     } else if (this.#clients.size > this.#forgetAt) this.#forget();
   }
 
-  /** Books `work` units for a client that is served now. Its flows must be put in order again afterwards. */
+  /** Books `work` units for a client that is served now. */
   serve(client: Client, work: number, weight: number): void {
     this.#now = Math.max(this.#now, client.virtualTime);
     client.virtualTime += work / weight;

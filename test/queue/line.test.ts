@@ -119,8 +119,7 @@ describe("properties", () => {
           while (rest.length > 0) {
             const least = rest.reduce((a, b) => (goesBefore(b, a, 0, smart) ? b : a));
             expect(line.head(0)).toBe(least);
-            const picks: Waiting[] = [];
-            line.picks(picks);
+            const picks = line.picks();
             expect(picks).toContain(least);
             expect(picks.every((item) => line.isPick(item) && rest.includes(item))).toBe(true);
             expect(rest).toContain(line.anyone() as Waiting);

@@ -35,11 +35,10 @@ export function waiting(draft: Draft): Waiting {
   };
 }
 
-/** Serves `item` as a planner does: books its work, puts its client's flows in order, takes it out. */
+/** Serves `item` as a planner does: books its work, takes it out. */
 export function serve(line: Line, shares: Shares, item: Waiting): void {
   const client = item.flow?.client;
   if (client === undefined) throw new Error("It does not wait");
   shares.serve(client, item.cost.total_tokens, item.weight);
-  for (const flow of client.flows) flow.lane.reorder(flow);
   line.remove(item);
 }
