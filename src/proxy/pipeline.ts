@@ -163,6 +163,8 @@ export class Pipeline {
 
     stripRequestHeaders(headers);
     const sent = (): void => lease.sent();
+    const controller = new AbortController();
+    signal.addEventListener("abort", () => controller.abort(signal.reason), { once: true });
     exchange.dispatched();
     const sendable = sending as Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
     const answer = await runtime.upstream.send({
@@ -170,7 +172,7 @@ export class Pipeline {
       method: request.method,
       headers,
       body: sendable,
-      signal,
+      controller,
       onSent: sent,
     });
     exchange.answered();
@@ -178,6 +180,7 @@ export class Pipeline {
       server: this.#parts.server,
       clock: core.clock,
       idle: runtime.idle,
+      controller,
     });
   }
 

@@ -39,6 +39,8 @@ export interface RelayParts {
   readonly clock: Clock;
   /** How long an upstream may send nothing. */
   readonly idle: Deadlines;
+  /** Ends the upstream's call. */
+  readonly controller: AbortController;
 }
 
 /** The upstream's answer as the client gets it; ends the exchange when its last byte has passed. */
@@ -46,7 +48,7 @@ export async function relay(
   answer: Response,
   exchange: Exchange,
   dialect: Dialect,
-  { server, clock, idle }: RelayParts,
+  { server, clock, idle, controller }: RelayParts,
 ): Promise<Response> {
   const { status, statusText, headers } = answer;
   const { estimate, lease } = exchange;
@@ -68,10 +70,15 @@ export async function relay(
   };
   stripResponseHeaders(headers);
   setOwnHeaders(headers, exchange, server, clock.now());
-  const body: RelayedBody = await relayBody(answer, idle, {
-    onChunk: reader === null ? undefined : (chunk) => reader.push(chunk),
-    onEnd,
-  });
+  const body: RelayedBody = await relayBody(
+    answer,
+    idle,
+    {
+      onChunk: reader === null ? undefined : (chunk) => reader.push(chunk),
+      onEnd,
+    },
+    controller,
+  );
   exchange.replied();
   return new Response(body, { status, statusText, headers });
 }

@@ -5,7 +5,6 @@ import type { Wait } from "./deadlines.ts";
 import { failureOf, timeoutOf } from "./failure.ts";
 import { createReachability } from "./reachability.ts";
 import type { Reachability } from "./reachability.ts";
-import { UpstreamFailure } from "./upstream.ts";
 import type { Upstream, UpstreamRequest } from "./upstream.ts";
 import { inPieces, largeBodyBytes, whenTaken } from "./upload.ts";
 
@@ -48,13 +47,11 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const tls = ca === null ? null : { tls: { ca: [...ca] } };
 
   const send = async (request: UpstreamRequest): Promise<Response> => {
-    const { url, signal } = request;
+    const { url, controller } = request;
+    const { signal } = controller;
     signal.throwIfAborted();
-    const own = new AbortController();
-    signal.addEventListener("abort", () => own.abort(signal.reason), { once: true });
-
     const giveUp = (what: "connection" | "answer", ms: number): void =>
-      own.abort(timeoutOf(url, what, ms));
+      controller.abort(timeoutOf(url, what, ms));
     const watchOn = async (): Promise<void> => {
       const answer = later.begin(() => giveUp("answer", firstByteMs));
       wait = answer;
@@ -64,9 +61,8 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     };
     let wait: Wait | null = soon.begin(() => void watchOn());
     try {
-      return await start(request, own.signal, tls);
+      return await start(request, signal, tls);
     } catch (error) {
-      if (own.signal.reason instanceof UpstreamFailure) throw own.signal.reason;
       signal.throwIfAborted();
       // Not the upstream failed but the body on its way there, which knows why.
       if (error instanceof ProxyError) throw error;

@@ -9,8 +9,11 @@ export interface UpstreamRequest {
   headers: Headers;
   /** Bytes can be sent again in a retry, a stream only once. */
   body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
-  /** Aborts the call, the streaming of its answer included. */
-  signal: AbortSignal;
+  /**
+   * Aborts the call, the streaming of its answer included. The upstream itself uses it to end a call that takes too
+   * long, with an `UpstreamFailure` as the reason.
+   */
+  controller: AbortController;
   /**
    * Called once when the request has been handed over in full: from then on the upstream may count it. Never called
    * for a request that fails before.

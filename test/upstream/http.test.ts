@@ -22,7 +22,7 @@ function call(
 ): UpstreamRequest {
   const headers = new Headers(more.pairs ?? [["accept", "*/*"]]);
   stripRequestHeaders(headers);
-  return { url, method: "GET", headers, body: null, signal: new AbortController().signal, ...more };
+  return { url, method: "GET", headers, body: null, controller: new AbortController(), ...more };
 }
 
 /** What a promise is rejected with; null where it is not. */
@@ -129,7 +129,7 @@ describe("a body", () => {
       call(server.url, {
         method: "POST",
         body: bytes(30_000_000),
-        signal: stop.signal,
+        controller: stop,
         onSent: () => (sent = true),
       }),
     );
@@ -271,12 +271,12 @@ describe("no answer", () => {
   test("once the client has gone: its own reason, and the call is cancelled", async () => {
     await using server = await rawServer();
     const stop = new AbortController();
-    const answer = upstream.send(call(server.url, { signal: stop.signal }));
+    const answer = upstream.send(call(server.url, { controller: stop }));
     const connection = await server.received(({ received }) => received.endsWith("\r\n\r\n"));
     stop.abort();
     expect(await reasonOf(answer)).toHaveProperty("name", "AbortError");
     await connection.closed;
-    const again = upstream.send(call(server.url, { signal: stop.signal }));
+    const again = upstream.send(call(server.url, { controller: stop }));
     expect(await reasonOf(again)).toHaveProperty("name", "AbortError");
   });
 });

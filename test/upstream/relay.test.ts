@@ -30,12 +30,14 @@ function proxyTo(url: string, idleClock = clock) {
     error: () => new Response(null, { status: 500 }),
     async fetch(request) {
       stripRequestHeaders(request.headers);
+      const controller = new AbortController();
+      request.signal.addEventListener("abort", () => controller.abort(request.signal.reason));
       const answer = await upstream.send({
         url,
         method: "GET",
         headers: request.headers,
         body: null,
-        signal: request.signal,
+        controller,
       });
       stripResponseHeaders(answer.headers);
       const onChunk = (chunk: Uint8Array): void => void (seen += chunk.length);
@@ -43,7 +45,7 @@ function proxyTo(url: string, idleClock = clock) {
         ends++;
         ended.resolve(end);
       };
-      const body = await relayBody(answer, idle, { onChunk, onEnd });
+      const body = await relayBody(answer, idle, { onChunk, onEnd }, controller);
       return new Response(body, { status: answer.status, headers: answer.headers });
     },
   });
