@@ -36,7 +36,6 @@ export function serveCommand(io: Io, cwd: string = process.cwd()): Command {
       const loaded = reread();
       const { log_level: level, log_format: format } = loaded.config.server;
       const log = createLog({ level, format });
-      for (const warning of loaded.warnings) log.warn(warning);
       const running = await start({ loaded, log, version, reread });
       log.info(`configuration: ${loaded.source}`);
       io.out(`cooldown ${version} listens on ${running.url}\n`);

@@ -3,6 +3,7 @@ import { networkInterfaces } from "node:os";
 import { Scheduler } from "../admission/scheduler.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
+import { warnOfUnavailable } from "../config/unavailable.ts";
 import { watchConfig } from "../config/watch.ts";
 import { createControl } from "../control/control.ts";
 import { UsageError } from "../errors.ts";
@@ -52,6 +53,7 @@ const fixedKeys = [
  */
 export async function start({ loaded, log, version, reread }: StartOptions): Promise<Running> {
   const { config } = loaded;
+  for (const warning of [...loaded.warnings, ...warnOfUnavailable(config)]) log.warn(warning);
   const tls = readTls(config);
   const { clock, ledger } = openLedger(config);
   const metrics = createMetrics();
@@ -109,7 +111,8 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   const reload = (): void => {
     try {
       const next = reread();
-      for (const warning of next.warnings) log.warn(warning);
+      for (const warning of [...next.warnings, ...warnOfUnavailable(next.config)])
+        log.warn(warning);
       const needsRestart = changedFixedKeys(config, next.config);
       if (needsRestart.length > 0)
         log.warn(`needs a restart to change: ${needsRestart.join(", ")}`);
