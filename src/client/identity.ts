@@ -14,8 +14,8 @@ export interface ClientIdentity {
 
 /** Tells clients apart. */
 export interface Identifier {
-  /** @param peer tells the address that the connection comes from, null if unknown; asked only where it counts */
-  identify(headers: Headers, peer: () => string | null): ClientIdentity;
+  /** @param connection tells the address that it comes from, null if unknown; asked only where it counts */
+  identify(headers: Headers, connection: { peer(): string | null }): ClientIdentity;
 }
 
 /** @param identifyBy `api_key`, `ip`, `header:NAME`: the first that a request has counts */
@@ -30,12 +30,12 @@ export function createIdentifier(identifyBy: readonly string[]): Identifier {
     return name;
   };
   return {
-    identify(headers, peer) {
+    identify(headers, connection) {
       const key = keyOf(headers);
       const credential = key === null ? "none" : nameOf(key);
       for (const way of identifyBy) {
         if (way === "api_key" && key !== null) return { id: credential, credential };
-        const address = way === "ip" ? peer() : null;
+        const address = way === "ip" ? connection.peer() : null;
         if (address !== null) return { id: `ip:${address}`, credential };
         const value = way.startsWith("header:") ? headers.get(way.slice("header:".length)) : null;
         if (value !== null) return { id: `header:${value.slice(0, 128)}`, credential };

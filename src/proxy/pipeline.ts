@@ -28,7 +28,7 @@ type UpstreamTarget = UpstreamRoute<RateLimitConfig, QuotaConfig>;
 /** The connection that a request came in on. */
 export interface Connection {
   /** Address of its other end, null if unknown. */
-  peer: () => string | null;
+  peer(): string | null;
   /** Nothing may pass on it for a while, and it is to stay. */
   hold(): void;
   /** The request has ended: what is idle from here may be closed. */
@@ -75,24 +75,21 @@ export class Pipeline {
    * Answers one request. Never rejects: what goes wrong is an answer.
    * @param connection what it came in on
    */
-  async handle(request: Request, connection: Connection, runtime: Runtime): Promise<Response> {
+  handle(request: Request, connection: Connection, runtime: Runtime): Response | Promise<Response> {
     const target = targetOf(request.url);
-    let route: Target | ProxyError;
+    let route: Target;
     try {
       route = routeRequest(runtime.routing, request.headers.get("host"), target);
     } catch (error) {
-      route = asProxyError(error);
+      return this.#fail(error, this.#begin(request, target, connection), request.signal);
     }
-    if (!(route instanceof ProxyError) && route.kind === "control") {
+    if (route.kind === "control") {
       return this.#parts.control.fetch(request, { peer: connection.peer() });
     }
     const exchange = this.#begin(request, target, connection);
-    try {
-      if (route instanceof ProxyError) throw route;
-      return await this.#forward(request, connection, runtime, route, exchange);
-    } catch (error) {
-      return this.#fail(error, exchange, request.signal);
-    }
+    return this.#forward(request, connection, runtime, route, exchange).catch((error: unknown) =>
+      this.#fail(error, exchange, request.signal),
+    );
   }
 
   async #forward(
@@ -104,7 +101,7 @@ export class Pipeline {
   ): Promise<Response> {
     const { core } = this.#parts;
     const { headers, signal } = request;
-    exchange.client = runtime.identifier.identify(headers, connection.peer);
+    exchange.client = runtime.identifier.identify(headers, connection);
     const maxBody = runtime.config.server.max_body_size;
     checkLength(headers, maxBody);
 

@@ -13,7 +13,7 @@ export interface HttpOptions {
   tls: { cert: string; key: string } | null;
   /** How long a connection may have no request, ms. */
   idleTimeoutMs: number;
-  handle(request: Request, connection: Connection): Promise<Response>;
+  handle(request: Request, connection: Connection): Response | Promise<Response>;
 }
 
 export interface Listener {
@@ -51,6 +51,32 @@ export function listen(options: HttpOptions): Listener {
   };
 }
 
+/** A class, not three closures: there is one for each request. */
+class BunConnection implements Connection {
+  readonly #request: Request;
+  readonly #server: Bun.Server<undefined>;
+  readonly #idleSeconds: number;
+
+  constructor(request: Request, server: Bun.Server<undefined>, idleSeconds: number) {
+    this.#request = request;
+    this.#server = server;
+    this.#idleSeconds = idleSeconds;
+  }
+
+  peer(): string | null {
+    return this.#server.requestIP(this.#request)?.address ?? null;
+  }
+
+  hold(): void {
+    this.#server.timeout(this.#request, 0);
+  }
+
+  /** The setting belongs to the connection: it must be back before the next request is awaited. */
+  free(): void {
+    this.#server.timeout(this.#request, this.#idleSeconds);
+  }
+}
+
 function serve(options: HttpOptions, hostname: string, port: number): Bun.Server<undefined> {
   const idleSeconds = Math.min(longestIdle, Math.max(1, Math.ceil(options.idleTimeoutMs / 1_000)));
   try {
@@ -63,12 +89,7 @@ function serve(options: HttpOptions, hostname: string, port: number): Bun.Server
       development: false,
       ...(options.tls === null ? {} : { tls: options.tls }),
       fetch(request, server) {
-        return options.handle(request, {
-          peer: () => server.requestIP(request)?.address ?? null,
-          // The setting belongs to the connection: it must be back before the next request is awaited.
-          hold: () => server.timeout(request, 0),
-          free: () => server.timeout(request, idleSeconds),
-        });
+        return options.handle(request, new BunConnection(request, server, idleSeconds));
       },
     });
   } catch (error) {

@@ -90,7 +90,7 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   const { host, port, idle_timeout: idleTimeoutMs } = config.server;
   let listener;
   try {
-    const handle = (request: Request, connection: Connection): Promise<Response> =>
+    const handle = (request: Request, connection: Connection): Response | Promise<Response> =>
       pipeline.handle(request, connection, runtime);
     listener = listen({ host, port, tls, idleTimeoutMs, handle });
   } catch (error) {
