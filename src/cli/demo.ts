@@ -142,6 +142,7 @@ quotas:
     domain: api.cerebras.ai
     upstream: ${url}
     rps: ${limits.rps}
+    arrival_margin: 1s  # provider, proxy and clients share one process here: it may stall for a moment
     tpm: ${limits.tpm}
     max_queue_depth: 10000
     request_timeout: 2m

@@ -71,7 +71,7 @@ function withCommand(args: readonly string[]): string[] {
   const [first] = args;
   const isOwn =
     first !== undefined &&
-    (first in commands || ["help", "-h", "--help", "-v", "--version"].includes(first));
+    (Object.hasOwn(commands, first) || ["help", "-h", "--help", "-v", "--version"].includes(first));
   if (isOwn) return [...args];
   if (first !== undefined && !first.startsWith("-")) {
     throw new UsageError(

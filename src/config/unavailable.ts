@@ -3,6 +3,8 @@ import type { Config } from "./schema.ts";
 
 /** Keys that are read and checked, and that this version does nothing with yet. */
 const rows: readonly { key: string; isSet: (config: Config) => boolean }[] = [
+  { key: "server.read_timeout", isSet: ({ server }) => server.read_timeout !== 30_000 },
+  { key: "server.write_timeout", isSet: ({ server }) => server.write_timeout !== 60_000 },
   { key: "server.trusted_proxies", isSet: ({ server }) => server.trusted_proxies.length > 0 },
   {
     key: "quotas[].api_keys",

@@ -22,6 +22,9 @@ import { Exchange } from "./exchange.ts";
 import { errorReply, relay } from "./reply.ts";
 import { patienceOf } from "./waiting-time.ts";
 
+/** Longer names of models are cut, characters. */
+const longestModel = 120;
+
 type Target = Route<RateLimitConfig, QuotaConfig>;
 type UpstreamTarget = UpstreamRoute<RateLimitConfig, QuotaConfig>;
 
@@ -104,6 +107,7 @@ export class Pipeline {
     exchange.client = runtime.identifier.identify(headers, connection);
     const maxBody = runtime.config.server.max_body_size;
     checkLength(headers, maxBody);
+    refuseLostBody(request);
 
     // Which upstream, and what the request costs there: the body is read only if that depends on it.
     let body: Uint8Array | null = null;
@@ -129,14 +133,14 @@ export class Pipeline {
     ) {
       body ??= await readBody(request, maxBody);
       call = dialect.readCall(exchange.path, parseBody(body));
-      exchange.model = call.model;
+      exchange.model = shortened(call.model);
     }
 
     const quota = pickQuota(route.quotas, call?.model ?? "");
     const { url, guarded } = destination(route, quota);
     const checked = guarded ? core.guard.check(route.hostname) : undefined;
     if (checked instanceof Promise) await checked;
-    const share = { model: call?.model ?? "", credential: exchange.client.credential };
+    const share = { model: exchange.model ?? "", credential: exchange.client.credential };
     const needs = runtime.needs(route, quota?.quota ?? null, share);
     exchange.quota = needs.quota;
     if (call !== null && quota !== null && countsTokens(needs)) {
@@ -226,6 +230,25 @@ function targetOf(url: string): string {
   return start === -1 ? "/" : url.slice(start);
 }
 
+/** A model's name as it may stand in logs, metrics and names of accounts: clients write what they like. */
+function shortened(model: string): string {
+  if (model.length <= longestModel) return model;
+  return `${model.slice(0, longestModel - 17)} ${Bun.hash(model).toString(16).padStart(16, "0")}`;
+}
+
+/**
+ * The runtime hands on no body of a GET or HEAD request. Sending it without would ask something else.
+ * @throws ProxyError `INVALID_REQUEST`
+ */
+function refuseLostBody({ method, headers }: Request): void {
+  if (method !== "GET" && method !== "HEAD") return;
+  if ((contentLength(headers) ?? 0) === 0 && !headers.has("transfer-encoding")) return;
+  throw new ProxyError(
+    "INVALID_REQUEST",
+    `A body in a ${method} request cannot be forwarded. Use POST if the API takes it.`,
+  );
+}
+
 /** Whether a quota needs to know what a call says: its model or its tokens. */
 function needsCall(candidates: readonly QuotaCandidate<QuotaConfig>[]): boolean {
   return candidates.some(({ quota }) => {
@@ -274,7 +297,7 @@ function admissionOf(
 
 function priorityOf(headers: Headers): Priority {
   const value = headers.get("x-cooldown-priority")?.trim().toLowerCase() ?? "normal";
-  if (value in priorities) return value as Priority;
+  if (Object.hasOwn(priorities, value)) return value as Priority;
   throw new ProxyError("INVALID_REQUEST", "X-Cooldown-Priority must be high, normal or low.");
 }
 

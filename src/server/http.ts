@@ -83,6 +83,8 @@ function serve(options: HttpOptions, hostname: string, port: number): Bun.Server
     return Bun.serve({
       hostname,
       port,
+      // Without this `development: false` would let a second process share the port, each with all of the quota.
+      reusePort: false,
       idleTimeout: idleSeconds,
       // Bodies are measured by the pipeline, which answers in the dialect of the API.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,

@@ -11,9 +11,9 @@ export type BodyEnd =
 /** Who is told of an answer's body as it passes. */
 export interface BodyObserver {
   /** Called with each piece, before it goes on. Must not keep it. */
-  onChunk?: ((chunk: Uint8Array) => void) | undefined;
+  onChunk?: ((this: void, chunk: Uint8Array) => void) | undefined;
   /** Called exactly once, when nothing more will pass. */
-  onEnd(end: BodyEnd): void;
+  onEnd: (this: void, end: BodyEnd) => void;
 }
 
 /** An answer whose length is known and at most this is handed on whole if it arrives in one piece. */

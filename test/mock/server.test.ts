@@ -138,7 +138,7 @@ function run(): Run {
     err: (part) => void (text += part),
     env: {},
     onHangUp: () => undefined,
-          onSignal: (handler) => void (stop = handler),
+    onSignal: (handler) => void (stop = handler),
   };
   return { io, written: () => text, signal: () => stop() };
 }

@@ -198,7 +198,7 @@ describe("no answer", () => {
     using server = Bun.serve({
       port: 0,
       hostname: "127.0.0.1",
-      tls: selfSigned,
+      tls: { cert: selfSigned.cert, key: selfSigned.key },
       fetch: () => new Response("x"),
     });
     const refused = await failure(call(`https://localhost:${server.port}/`));
