@@ -2,6 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { Account } from "../ledger/account.ts";
 import type { Cost } from "../limit/cost.ts";
 import { amountOf } from "../limit/cost.ts";
+import type { Limit } from "../limit/limit.ts";
 import { Heap } from "../queue/heap.ts";
 import { goesBefore, Line } from "../queue/line.ts";
 import { Shares } from "../queue/shares.ts";
@@ -135,24 +136,23 @@ export class Planner {
       this.#grant(best, now);
       return true;
     }
-    const passing = this.#passing(now);
-    if (passing === null) this.#plan(now);
+    const picks = [...this.#heads.keys()].map((line) => line.picks() as Pending[]);
+    const passing = this.#passing(picks, now);
+    if (passing === null) this.#plan(picks, now);
     else this.#grant(passing, now);
     return passing !== null;
   }
 
   /** The first in order among those that fit and put off nobody by going. */
-  #passing(now: number): Pending | null {
+  #passing(lines: readonly Pending[][], now: number): Pending | null {
     let first: Pending | null = null;
-    for (const line of this.#lines.values()) {
-      const picks = line.picks() as Pending[];
+    for (const picks of lines) {
       const limits = picks[0]?.request.path.limits ?? [];
       const rooms = limits.map((limit) => limit.roomAt(now, now));
       for (const item of picks) {
         // The rooms first: most do not fit, and this tells it for all picks of a line with one look at its limits.
-        if (!limits.every((limit, i) => amountOf(item.cost, limit.unit) <= (rooms[i] ?? 0)))
-          continue;
-        if (!fits(limits, item.cost, now) || !this.#mayPass(item, now)) continue;
+        if (!isWithin(limits, rooms, item.cost) || !fits(limits, item.cost, now)) continue;
+        if (!this.#mayPass(item, now)) continue;
         if (first === null || this.#before(item, first, now)) first = item;
       }
     }
@@ -208,14 +208,15 @@ export class Planner {
   }
 
   /** Sets `#wakeAt` to when a head, or the smallest request of a line, fits by time alone. */
-  #plan(now: number): void {
-    for (const [line, head] of this.#heads) {
-      let smallest = head;
-      for (const item of line.picks() as Pending[]) {
-        if (item.cost.total_tokens < smallest.cost.total_tokens) smallest = item;
+  #plan(lines: readonly Pending[][], now: number): void {
+    for (const head of this.#heads.values()) this.#wakeFor(head, now);
+    for (const picks of lines) {
+      let [smallest] = picks;
+      for (const item of picks) {
+        if (item.cost.total_tokens < (smallest?.cost.total_tokens ?? 0)) smallest = item;
       }
-      this.#wakeFor(head, now);
-      if (smallest !== head) this.#wakeFor(smallest, now);
+      if (smallest !== undefined && this.#heads.get(smallest.line) !== smallest)
+        this.#wakeFor(smallest, now);
     }
   }
 
@@ -311,6 +312,19 @@ const nothing: Readonly<Cost> = {
   output_tokens: 0,
   total_tokens: 0,
 };
+
+/** Whether `cost` is no more than the room in each limit. */
+function isWithin(
+  limits: readonly Limit[],
+  rooms: readonly number[],
+  cost: Readonly<Cost>,
+): boolean {
+  for (let i = 0; i < limits.length; i++) {
+    const limit = limits[i];
+    if (limit !== undefined && amountOf(cost, limit.unit) > (rooms[i] ?? 0)) return false;
+  }
+  return true;
+}
 
 /** Whether small requests go first: the token limit is fuller than the threshold and tighter than that of requests. */
 function isSmart(line: Line, now: number): boolean {

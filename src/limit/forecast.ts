@@ -10,6 +10,8 @@ export class Forecast {
   readonly #sliceMs: number;
   readonly #ring: Float64Array;
   #head = 0;
+  /** A slice before all that are asked about. */
+  #base = 0;
   /** Expected before now and not seen yet, in units. */
   #late = 0;
   #total = 0;
@@ -63,17 +65,23 @@ export class Forecast {
   }
 
   #at(slice: number): number {
-    return this.#ring[slice % this.#ring.length] ?? 0;
+    return this.#ring[this.#place(slice)] ?? 0;
+  }
+
+  /** Where `slice` is in the ring: counted from one that was seen, as whole numbers of the processor are faster. */
+  #place(slice: number): number {
+    return (slice - this.#base) % this.#ring.length;
   }
 
   #put(slice: number, amount: number): void {
-    const index = slice % this.#ring.length;
-    this.#ring[index] = (this.#ring[index] ?? 0) + amount;
+    const place = this.#place(slice);
+    this.#ring[place] = (this.#ring[place] ?? 0) + amount;
   }
 
   #advance(now: number): void {
     const head = Math.floor(now / this.#sliceMs);
     if (head <= this.#head) return;
+    if (this.#head === 0) this.#base = head;
     if (this.#total === 0) {
       // Nothing is expected, so the ring is empty already.
     } else if (head - this.#head >= this.#ring.length) {
@@ -81,9 +89,9 @@ export class Forecast {
       this.#late = this.#total;
     } else {
       for (let slice = this.#head + 1; slice <= head; slice++) {
-        const index = slice % this.#ring.length;
-        this.#late += this.#ring[index] ?? 0;
-        this.#ring[index] = 0;
+        const place = this.#place(slice);
+        this.#late += this.#ring[place] ?? 0;
+        this.#ring[place] = 0;
       }
     }
     this.#head = head;

@@ -32,6 +32,10 @@ export class SlidingWindow implements Limit {
   readonly #openRing: Float64Array;
   /** The present slice: ring entries belong to slices `#head - #span + 1` to `#head`. */
   #head = 0;
+  /** A slice before all that are asked about, from which their places are counted. */
+  #base = 0;
+  /** No slice before this one has anything in it. */
+  #oldest = 0;
   #used = 0;
   #open = 0;
   #held = 0;
@@ -72,7 +76,7 @@ export class SlidingWindow implements Limit {
     let need = this.#used + this.#held + amount - this.#limit;
     if (need <= 0) return now;
     if (amount > this.#limit) return Infinity;
-    for (let slice = this.#head - this.#span + 1; slice <= this.#head; slice++) {
+    for (let slice = this.#firstUsed(); slice <= this.#head; slice++) {
       need -= this.#in(this.#ring, slice);
       if (need <= 0) return this.#freeAt(slice);
     }
@@ -102,7 +106,7 @@ export class SlidingWindow implements Limit {
     let need = this.#used - this.#open + amount - this.#limit;
     if (need <= 0) return now;
     if (amount > this.#limit) return Infinity;
-    for (let slice = this.#head - this.#span + 1; slice <= this.#head; slice++) {
+    for (let slice = this.#firstUsed(); slice <= this.#head; slice++) {
       need -= this.#in(this.#ring, slice) - this.#in(this.#openRing, slice);
       if (need <= 0) return this.#freeAt(slice);
     }
@@ -113,8 +117,8 @@ export class SlidingWindow implements Limit {
     this.#advance(now);
     let used = this.#used + this.#held;
     const slices = Math.min(Math.floor(at / this.#sliceMs) - this.#head, this.#span);
-    for (let slice = this.#head - this.#span + 1, i = 0; i < slices; slice++, i++)
-      used -= this.#in(this.#ring, slice);
+    const end = this.#head - this.#span + 1 + slices;
+    for (let slice = this.#firstUsed(); slice < end; slice++) used -= this.#in(this.#ring, slice);
     // Only after all of the ring do those leave that are not counted yet; see `fitsAt`.
     if (at >= this.#allFreeAt(now)) used = 0;
     else if (slices === this.#span) {
@@ -237,13 +241,29 @@ export class SlidingWindow implements Limit {
     return slice > this.#head - this.#span && slice <= this.#head;
   }
 
+  /**
+   * Where `slice` is in the rings. Slices since the epoch are too many for the processor's whole numbers, and their
+   * remainder costs more than all else that is done to one; since the first that was seen they are few.
+   */
+  #place(slice: number): number {
+    return (slice - this.#base) % this.#span;
+  }
+
+  /** The oldest slice with anything in it, past the present one if there is none: what is empty is looked at once. */
+  #firstUsed(): number {
+    this.#oldest = Math.max(this.#oldest, this.#head - this.#span + 1);
+    while (this.#oldest <= this.#head && this.#in(this.#ring, this.#oldest) === 0) this.#oldest++;
+    return this.#oldest;
+  }
+
   #in(ring: Float64Array, slice: number): number {
-    return ring[slice % this.#span] ?? 0;
+    return ring[this.#place(slice)] ?? 0;
   }
 
   #add(ring: Float64Array, slice: number, amount: number): void {
-    const index = slice % this.#span;
-    ring[index] = (ring[index] ?? 0) + amount;
+    if (slice < this.#oldest) this.#oldest = slice;
+    const place = this.#place(slice);
+    ring[place] = (ring[place] ?? 0) + amount;
   }
 
   /** Adds settled units to a live slice. */
@@ -269,14 +289,15 @@ export class SlidingWindow implements Limit {
   #advance(now: number): void {
     const head = Math.floor(now / this.#sliceMs);
     if (head > this.#head) {
+      if (this.#head === 0) this.#base = head - this.#span;
       const first = Math.max(this.#head + 1, head - this.#span + 1);
       if (head - this.#head >= this.#span) this.#dirty.clear();
       for (let slice = first; slice <= head; slice++) {
-        const index = slice % this.#span;
-        this.#used -= this.#ring[index] ?? 0;
-        this.#open -= this.#openRing[index] ?? 0;
-        this.#ring[index] = 0;
-        this.#openRing[index] = 0;
+        const place = this.#place(slice);
+        this.#used -= this.#ring[place] ?? 0;
+        this.#open -= this.#openRing[place] ?? 0;
+        this.#ring[place] = 0;
+        this.#openRing[place] = 0;
         this.#dirty.delete(slice - this.#span);
       }
       this.#head = head;

@@ -4,6 +4,8 @@ import { Forecast } from "./forecast.ts";
 import type { Entry, Limit, LimitSpec, LimitUsage, Mark, Outlook, WindowName } from "./limit.ts";
 import { newEntry, windowMs } from "./limit.ts";
 
+/** No charge is open for longer than this, ms. */
+const keptMs = 2 * windowMs.day;
 /** How many slices of a window the forecast of refunds has. */
 const forecastSlices = 500;
 
@@ -167,7 +169,9 @@ export class TokenBucket implements Limit {
     if (!this.#dirty) return [];
     this.#dirty = false;
     const value = this.#missing - this.#open;
-    return [{ slot: 0, at: this.#at, value, expiresAt: this.#at + value / this.#limit }];
+    // What drained long ago still matters while a charge that drained behind it is open, and has a row of its own.
+    const expiresAt = this.#at + value / this.#limit + keptMs;
+    return [{ slot: 0, at: this.#at, value, expiresAt }];
   }
 
   restore(mark: Mark): void {

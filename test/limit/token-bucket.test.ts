@@ -106,7 +106,12 @@ describe("decisions", () => {
     limit.settle(counted(limit, start + 1_000, 6), start + 1_000, 6);
     const marks = limit.takeMarks();
     expect(marks).toEqual([
-      { slot: 0, at: start + 1_000, value: 20 * 60_000, expiresAt: start + 21_000 },
+      {
+        slot: 0,
+        at: start + 1_000,
+        value: 20 * 60_000,
+        expiresAt: start + 21_000 + 2 * 86_400_000,
+      },
     ]);
     expect(limit.takeMarks()).toEqual([]);
     const again = new TokenBucket(spec(60));
