@@ -38,6 +38,9 @@ export interface Running {
   stop(): Promise<void>;
 }
 
+/** When the token counter is made ready, ms after the start, unless a request has needed it by then. */
+const warmUpAfterMs = 500;
+
 /** Settings that a running process cannot change. */
 const fixedKeys = [
   "host",
@@ -106,7 +109,8 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
       machineAddresses,
     });
   runtime = createRuntime(core, config, selfOf(config));
-  void counter.warmUp();
+  // Not at once: loading a vocabulary holds the first answers up.
+  const cancelWarmUp = clock.at(clock.now() + warmUpAfterMs, () => void counter.warmUp());
 
   const reload = (): void => {
     try {
@@ -134,6 +138,7 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
       queued: scheduler.waiting,
     });
     watch?.close();
+    cancelWarmUp();
     scheduler.drain(graceMs);
     listener.stopAccepting();
     const inTime = await Promise.race([
