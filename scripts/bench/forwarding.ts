@@ -12,6 +12,7 @@ import { startCooldown, startServer } from "./program.ts";
 
 const roundSeconds = 1;
 const rounds = 6;
+const warmUpRounds = 3;
 const plainHost = "plain.test";
 const chatHost = "chat.test";
 /** A limit that nothing here comes near. */
@@ -87,13 +88,13 @@ export async function benchForwarding(): Promise<Findings> {
   }
 }
 
-/** CPU time of a request in µs, for each lane and turn. The first two turns only warm up. */
+/** CPU time of a request in µs, for each lane and turn. The first turns only warm up. */
 async function takeTurns(
   lanes: readonly Lane[],
   load: ReturnType<typeof createLoad>,
 ): Promise<ReadonlyMap<Lane, readonly number[]>> {
   const costs = new Map<Lane, number[]>(lanes.map((lane) => [lane, []]));
-  for (let round = -2; round < rounds; round++) {
+  for (let round = -warmUpRounds; round < rounds; round++) {
     for (const [lane, taken] of costs) {
       const { kind, server, name } = lane;
       const before = server.cpuMs();

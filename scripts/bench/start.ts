@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -10,14 +10,12 @@ import { freePort } from "./program.ts";
 const starts = 10;
 const root = resolve(import.meta.dir, "../..");
 
-/** From the start of the executable to its first answer. Builds it where it is missing. */
+/** From the start of the executable, built for this, to its first answer. */
 export async function benchStart(): Promise<Findings> {
-  const executable = join(root, "dist/cooldown");
-  if (!existsSync(executable)) {
-    await compile({ entry: join(root, "src/main.ts"), outfile: executable });
-  }
   const folder = mkdtempSync(join(tmpdir(), "cooldown-bench-"));
   try {
+    const executable = join(folder, "cooldown");
+    await compile({ entry: join(root, "src/main.ts"), outfile: executable });
     const times: number[] = [];
     for (let i = 0; i < starts; i++) times.push(await startOnce(executable, folder));
     return {

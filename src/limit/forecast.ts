@@ -81,7 +81,7 @@ export class Forecast {
   #advance(now: number): void {
     const head = Math.floor(now / this.#sliceMs);
     if (head <= this.#head) return;
-    if (this.#head === 0) this.#base = head;
+    if (this.#total === 0) this.#base = head;
     if (this.#total === 0) {
       // Nothing is expected, so the ring is empty already.
     } else if (head - this.#head >= this.#ring.length) {

@@ -289,7 +289,8 @@ export class SlidingWindow implements Limit {
   #advance(now: number): void {
     const head = Math.floor(now / this.#sliceMs);
     if (head > this.#head) {
-      if (this.#head === 0) this.#base = head - this.#span;
+      // While all of the ring is empty, places can be counted anew.
+      if (this.#used === 0) this.#base = head - this.#span;
       const first = Math.max(this.#head + 1, head - this.#span + 1);
       if (head - this.#head >= this.#span) this.#dirty.clear();
       for (let slice = first; slice <= head; slice++) {
