@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import type { Account } from "../ledger/account.ts";
 import type { Cost } from "../limit/cost.ts";
-import { amountOf } from "../limit/cost.ts";
+import { amountOf, noCost } from "../limit/cost.ts";
 import type { Limit } from "../limit/limit.ts";
 import { Heap } from "../queue/heap.ts";
 import { goesBefore, Line } from "../queue/line.ts";
@@ -61,7 +61,7 @@ export class Planner {
 
   /** What all requests that wait for `account` will be charged together. */
   aheadOf(account: Account): Readonly<Cost> {
-    return this.#ahead.get(account) ?? nothing;
+    return this.#ahead.get(account) ?? noCost;
   }
 
   /** Puts a request into the queue; it may be granted before this returns. */
@@ -274,7 +274,7 @@ export class Planner {
       account.waiting += sign;
       let ahead = this.#ahead.get(account);
       if (ahead === undefined) {
-        ahead = { ...nothing };
+        ahead = { ...noCost };
         this.#ahead.set(account, ahead);
       }
       ahead.requests += sign * cost.requests;
@@ -304,14 +304,6 @@ export class Planner {
     });
   }
 }
-
-const nothing: Readonly<Cost> = {
-  requests: 0,
-  tokens: 0,
-  input_tokens: 0,
-  output_tokens: 0,
-  total_tokens: 0,
-};
 
 /** Whether `cost` is no more than the room in each limit. */
 function isWithin(

@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.ts";
 import type { ErrorCode } from "../errors.ts";
 import type { Ledger, ReserveOptions } from "../ledger/ledger.ts";
+import { noCost } from "../limit/cost.ts";
 import type { Limit } from "../limit/limit.ts";
 import { earliestStart, exceeded, startBehind } from "./forecast.ts";
 import { Lease } from "./lease.ts";
@@ -227,7 +228,7 @@ export class Scheduler implements PlannerHost {
     const planner = this.#planners.get(request.path.group) ?? null;
     let at = now;
     for (const account of request.path.accounts) {
-      const ahead = planner?.aheadOf(account) ?? nothing;
+      const ahead = planner?.aheadOf(account) ?? noCost;
       at = Math.max(at, startBehind(account.limits, request.cost, ahead, now));
     }
     const retryAfterMs = at - now;
@@ -247,8 +248,6 @@ export class Scheduler implements PlannerHost {
     };
   }
 }
-
-const nothing = { requests: 0, tokens: 0, input_tokens: 0, output_tokens: 0, total_tokens: 0 };
 
 function reserveOptions({ outlook, uploading }: AdmissionRequest, now: number): ReserveOptions {
   return {

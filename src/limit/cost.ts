@@ -23,6 +23,15 @@ export const oneRequest: Readonly<Cost> = Object.freeze({
   total_tokens: 0,
 });
 
+/** The cost of nothing at all. */
+export const noCost: Readonly<Cost> = Object.freeze({
+  requests: 0,
+  tokens: 0,
+  input_tokens: 0,
+  output_tokens: 0,
+  total_tokens: 0,
+});
+
 /** How much of `unit` is charged for `cost`. */
 export function amountOf(cost: Readonly<Cost>, unit: Unit): number {
   return unit === "slots" ? 1 : cost[unit];

@@ -81,9 +81,9 @@ export class Forecast {
   #advance(now: number): void {
     const head = Math.floor(now / this.#sliceMs);
     if (head <= this.#head) return;
-    if (this.#total === 0) this.#base = head;
     if (this.#total === 0) {
-      // Nothing is expected, so the ring is empty already.
+      // Nothing is expected, so the ring is empty already, and its places can be counted anew.
+      this.#base = head;
     } else if (head - this.#head >= this.#ring.length) {
       this.#ring.fill(0);
       this.#late = this.#total;
