@@ -12,10 +12,13 @@ export interface ClientIdentity {
   credential: string;
 }
 
+/** A request's header fields by their names in lower case. */
+type Fields = Readonly<Partial<Record<string, string>>>;
+
 /** Tells clients apart. */
 export interface Identifier {
   /** @param connection tells the address that it comes from, null if unknown; asked only where it counts */
-  identify(headers: Headers, connection: { peer(): string | null }): ClientIdentity;
+  identify(fields: Fields, connection: { peer(): string | null }): ClientIdentity;
 }
 
 /** @param identifyBy `api_key`, `ip`, `header:NAME`: the first that a request has counts */
@@ -30,25 +33,26 @@ export function createIdentifier(identifyBy: readonly string[]): Identifier {
     return name;
   };
   return {
-    identify(headers, connection) {
-      const key = keyOf(headers);
+    identify(fields, connection) {
+      const key = keyOf(fields);
       const credential = key === null ? "none" : nameOf(key);
       for (const way of identifyBy) {
         if (way === "api_key" && key !== null) return { id: credential, credential };
         const address = way === "ip" ? connection.peer() : null;
         if (address !== null) return { id: `ip:${address}`, credential };
-        const value = way.startsWith("header:") ? headers.get(way.slice("header:".length)) : null;
-        if (value !== null) return { id: `header:${value.slice(0, 128)}`, credential };
+        const name = way.startsWith("header:") ? way.slice("header:".length).toLowerCase() : null;
+        const value = name !== null && Object.hasOwn(fields, name) ? fields[name] : undefined;
+        if (value !== undefined) return { id: `header:${value.slice(0, 128)}`, credential };
       }
       return { id: "unknown", credential };
     },
   };
 }
 
-function keyOf(headers: Headers): string | null {
+function keyOf(fields: Fields): string | null {
   for (const name of keyHeaders) {
-    const value = headers.get(name);
-    if (value === null || value === "") continue;
+    const value = fields[name];
+    if (value === undefined || value === "") continue;
     return name === "authorization" ? value.replace(/^bearer +/i, "") : value;
   }
   return null;

@@ -99,6 +99,14 @@ function isoClock(): (time: number) => string {
   };
 }
 
+/** What stands in JSON as it is. */
+const plain = /^[\w ./:@+*-]*$/;
+
+function quoted(text: string): string {
+  if (plain.test(text)) return `"${text}"`;
+  return JSON.stringify(text).replace(unsafeInJson, escapeCharacter);
+}
+
 function withoutQuery(path: string): string {
   const query = path.indexOf("?");
   return query < 0 ? path : path.slice(0, query);
@@ -121,23 +129,17 @@ export function jsonFormat(): LineFormat {
       for (const [key, value] of Object.entries(fields)) shown[key] = presentable(key, value);
       return line(time, level, hideSecrets(message), shown);
     },
-    // A new object, key by key: what a caller's object has beyond these names must not reach the log.
+    // Key by key: what a caller's object has beyond these names must not reach the log. And by hand, since every
+    // request passes here: an object and its serialisation would cost three times as much.
     request: (time, request) =>
-      line(time, "info", "request", {
-        request_id: request.request_id,
-        client: request.client,
-        upstream: request.upstream,
-        method: request.method,
-        path: withoutQuery(request.path),
-        status: request.status,
-        model: request.model,
-        tokens_reserved: request.tokens_reserved,
-        tokens_charged: request.tokens_charged,
-        wait_ms: round(request.wait_ms),
-        upstream_ms: request.upstream_ms === null ? null : round(request.upstream_ms),
-        total_ms: round(request.total_ms),
-        outcome: request.outcome,
-      }),
+      `{"time":"${iso(time)}","level":"info","message":"request"` +
+      `,"request_id":${quoted(request.request_id)},"client":${quoted(request.client)}` +
+      `,"upstream":${quoted(request.upstream)},"method":${quoted(request.method)}` +
+      `,"path":${quoted(withoutQuery(request.path))},"status":${request.status}` +
+      `,"model":${request.model === null ? "null" : quoted(request.model)}` +
+      `,"tokens_reserved":${request.tokens_reserved},"tokens_charged":${request.tokens_charged}` +
+      `,"wait_ms":${round(request.wait_ms)},"upstream_ms":${request.upstream_ms === null ? "null" : round(request.upstream_ms)}` +
+      `,"total_ms":${round(request.total_ms)},"outcome":${quoted(request.outcome)}}\n`,
   };
 }
 

@@ -1,5 +1,7 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
 
+import { createCounter, createHistogram } from "./instruments.ts";
+import type { Tally } from "./instruments.ts";
 import { usedRatio } from "./stats.ts";
 import type { CircuitState, ClientStats, QuotaStats } from "./stats.ts";
 
@@ -61,37 +63,20 @@ export function boundedLabel(max = maxLabelValues): (value: string) => string {
   };
 }
 
-/** Remembers the child of each label combination: `labels()` validates and builds an object each time. */
-function children<Child>(make: (...labels: string[]) => Child): (...labels: string[]) => Child {
-  const known = new Map<string, Child>();
-  return (...labels) => {
-    // Labels are bounded before they get here, so a line feed in one could at worst merge two series.
-    const key = labels.length === 1 ? (labels[0] ?? "") : labels.join("\n");
-    let child = known.get(key);
-    if (child === undefined) known.set(key, (child = make(...labels)));
-    return child;
-  };
-}
-
 /** Makes the program's metrics, in a registry of their own. */
 export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
   let sources: MetricSources | null = null;
 
-  const counter = (name: string, help: string, labelNames: readonly string[]) => {
-    const metric = new Counter({ name, help, labelNames, registers });
-    return children((...labels) => metric.labels(...labels));
-  };
+  const counter = (name: string, help: string, labelNames: readonly string[] = []) =>
+    createCounter(registry, { name, help, labelNames });
   const histogram = (
     name: string,
     help: string,
     labelNames: readonly string[],
-    buckets: number[],
-  ) => {
-    const metric = new Histogram({ name, help, labelNames, buckets, registers });
-    return children((...labels) => metric.labels(...labels));
-  };
+    buckets: readonly number[],
+  ) => createHistogram(registry, { name, help, labelNames }, buckets);
   const upstreamOf = boundedLabel();
   const quotaOf = boundedLabel();
   const modelOf = boundedLabel();
@@ -150,12 +135,12 @@ export function createMetrics(): Metrics {
     ["upstream"],
     upstreamBuckets,
   );
-  const overhead = new Histogram({
-    name: "cooldown_overhead_seconds",
-    help: "Time spent in Cooldown itself for a request, queueing excluded.",
-    buckets: overheadBuckets,
-    registers,
-  });
+  const overhead = histogram(
+    "cooldown_overhead_seconds",
+    "Time spent in Cooldown itself for a request, queueing excluded.",
+    [],
+    overheadBuckets,
+  )();
   const windowLabels = ["quota", "unit", "window"];
   gauge(
     "cooldown_quota_used_ratio",
@@ -166,24 +151,24 @@ export function createMetrics(): Metrics {
   gauge("cooldown_quota_limit", "Size of a quota.", windowLabels, (from, set) =>
     eachWindow(from, (labels, window) => set(labels, window.limit)),
   );
-  const tokens = new Counter({
-    name: "cooldown_tokens_total",
-    help: "Tokens by what they were.",
-    labelNames: ["quota", "model", "kind"],
-    registers,
-  });
+  const tokens = counter("cooldown_tokens_total", "Tokens by what they were.", [
+    "quota",
+    "model",
+    "kind",
+  ]);
+  /** By quota and model; models beyond the bound are `other`. */
+  const models = new Map<string, Map<string, Partial<Record<TokenKind, Tally>>>>();
   let pairs = 0;
-  const tokensOf = children((quota, model) => {
-    pairs += 1;
-    const shown = pairs > maxPairs ? "other" : model;
-    const of = (kind: TokenKind) => tokens.labels(quota, shown, kind);
-    return {
-      input: of("input"),
-      output: of("output"),
-      cached: of("cached"),
-      reserved: of("reserved"),
-    };
-  });
+  const tokensOf = (quota: string, model: string, kind: TokenKind): Tally => {
+    let known = models.get(quota);
+    if (known === undefined) models.set(quota, (known = new Map()));
+    let kinds = known.get(model);
+    if (kinds === undefined) {
+      pairs += 1;
+      known.set(model, (kinds = {}));
+    }
+    return (kinds[kind] ??= tokens(quota, pairs > maxPairs ? "other" : model, kind));
+  };
   const estimateError = histogram(
     "cooldown_token_estimate_error_ratio",
     "(estimated - actual) / actual tokens of a settled request: above 0 where too much was reserved.",
@@ -210,25 +195,25 @@ export function createMetrics(): Metrics {
   gauge("cooldown_clients_tracked", "Clients whose allowance is not full.", [], (from, set) =>
     set({}, from.clients().tracked),
   );
-  const clientLimited = new Counter({
-    name: "cooldown_client_limited_total",
-    help: "Requests refused by their client's own limit.",
-    registers,
-  });
+  const clientLimited = counter(
+    "cooldown_client_limited_total",
+    "Requests refused by their client's own limit.",
+  )();
 
   let processFigures = false;
   return {
-    request: (upstream, outcome) => requests(upstreamOf(upstream), outcomeOf(outcome)).inc(),
+    request: (upstream, outcome) => void requests(upstreamOf(upstream), outcomeOf(outcome)).value++,
     queueWait: (quota, waitMs) => queueWait(quotaOf(quota)).observe(waitMs / 1000),
     upstreamFirstByte: (upstream, ms) => upstreamSeconds(upstreamOf(upstream)).observe(ms / 1000),
     overhead: (ms) => overhead.observe(ms / 1000),
     tokens: (quota, model, kind, count) =>
-      tokensOf(quotaOf(quota), modelOf(model))[kind].inc(count),
+      void (tokensOf(quotaOf(quota), modelOf(model), kind).value += count),
     estimateError: (quota, ratio) => estimateError(quotaOf(quota)).observe(ratio),
-    upstream429: (upstream) => upstream429(upstreamOf(upstream)).inc(),
-    upstreamRetry: (upstream, reason) => retries(upstreamOf(upstream), reasonOf(reason)).inc(),
-    cacheRequest: (result) => cacheRequests(result).inc(),
-    clientLimited: () => clientLimited.inc(),
+    upstream429: (upstream) => void upstream429(upstreamOf(upstream)).value++,
+    upstreamRetry: (upstream, reason) =>
+      void retries(upstreamOf(upstream), reasonOf(reason)).value++,
+    cacheRequest: (result) => void cacheRequests(result).value++,
+    clientLimited: () => void clientLimited.value++,
     setSources(from) {
       sources = from;
     },

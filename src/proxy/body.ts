@@ -1,17 +1,18 @@
 import { ProxyError } from "../errors.ts";
+import type { Fields } from "../upstream/headers.ts";
 
 /** Bodies up to this size are read before they are passed on: cheaper than a stream, and they can be sent again. */
 export const smallBody = 64 * 1024;
 
 /** The length that a message says its body has; null where it says none. */
-export function contentLength(headers: Headers): number | null {
-  const value = headers.get("content-length");
-  return value === null ? null : Number(value);
+export function contentLength(fields: Fields): number | null {
+  const value = fields["content-length"];
+  return value === undefined ? null : Number(value);
 }
 
 /** @throws ProxyError `BODY_TOO_LARGE` if the request says that its body is larger than `max` bytes. */
-export function checkLength(headers: Headers, max: number): void {
-  const length = contentLength(headers);
+export function checkLength(fields: Fields, max: number): void {
+  const length = contentLength(fields);
   if (length !== null && length > max) throw tooLarge(max);
 }
 
@@ -19,9 +20,9 @@ export function checkLength(headers: Headers, max: number): void {
  * All bytes of a request's body, which must be no more than `max`.
  * @throws ProxyError `BODY_TOO_LARGE`, as soon as that is known
  */
-export async function readBody(request: Request, max: number): Promise<Uint8Array> {
-  checkLength(request.headers, max);
-  if (contentLength(request.headers) !== null) return request.bytes();
+export async function readBody(request: Request, fields: Fields, max: number): Promise<Uint8Array> {
+  checkLength(fields, max);
+  if (contentLength(fields) !== null) return request.bytes();
   if (request.body === null) return new Uint8Array();
   const bytes = await collect(request.body, max);
   if (bytes === null) throw tooLarge(max);

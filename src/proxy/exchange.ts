@@ -35,6 +35,10 @@ export class Exchange {
   quota: Account | null = null;
   estimate: Estimate | null = null;
   lease: Lease | null = null;
+  /** The upstream's call, from its beginning. */
+  call: AbortController | null = null;
+  /** Whether it has taken so long that it has to be looked after; see the pipeline. */
+  isLong = false;
   sentAt: number | null = null;
   firstByteAt: number | null = null;
   /** When our answer's head was ready. */

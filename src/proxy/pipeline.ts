@@ -13,7 +13,10 @@ import { pickQuota } from "../routing/rules.ts";
 import type { Route, UpstreamRoute } from "../routing/target.ts";
 import { destination, routeRequest, routeToUpstream } from "../routing/target.ts";
 import type { Core, Needs, Runtime } from "../runtime.ts";
-import { stripRequestHeaders } from "../upstream/headers.ts";
+import type { Deadlines } from "../upstream/deadlines.ts";
+import { createDeadlines } from "../upstream/deadlines.ts";
+import type { Fields } from "../upstream/headers.ts";
+import { fieldsOf, stripRequestHeaders } from "../upstream/headers.ts";
 import { UpstreamFailure } from "../upstream/upstream.ts";
 import { bounded, checkLength, contentLength, readBody, smallBody } from "./body.ts";
 import type { Learning } from "./estimate.ts";
@@ -27,6 +30,12 @@ const longestModel = 120;
 
 type Target = Route<RateLimitConfig, QuotaConfig>;
 type UpstreamTarget = UpstreamRoute<RateLimitConfig, QuotaConfig>;
+
+/**
+ * Most requests of a plain API are over by then. What only a longer one needs is done after it: its connection kept
+ * from the idle timeout, and its client's leaving listened for. That is a tenth of what a short one would cost.
+ */
+const shortMs = 50;
 
 /** The connection that a request came in on. */
 export interface Connection {
@@ -55,11 +64,14 @@ export interface PipelineParts {
 /** The way of every request, from its arrival to the end of its answer. */
 export class Pipeline {
   readonly #parts: PipelineParts;
+  /** Requests too young to be looked after; see `shortMs`. */
+  readonly #short: Deadlines;
   #running = 0;
   #idle: (() => void)[] = [];
 
   constructor(parts: PipelineParts) {
     this.#parts = parts;
+    this.#short = createDeadlines(parts.core.clock, shortMs);
   }
 
   /** Requests for upstreams that have arrived and not ended. */
@@ -80,41 +92,56 @@ export class Pipeline {
    */
   handle(request: Request, connection: Connection, runtime: Runtime): Response | Promise<Response> {
     const target = targetOf(request.url);
+    const fields = fieldsOf(request.headers);
     let route: Target;
     try {
-      route = routeRequest(runtime.routing, request.headers.get("host"), target);
+      route = routeRequest(runtime.routing, fields["host"] ?? null, target);
     } catch (error) {
-      return this.#fail(error, this.#begin(request, target, connection), request.signal);
+      return this.#fail(error, this.#begin(request, fields, target, connection), request.signal);
     }
     if (route.kind === "control") {
       return this.#parts.control.fetch(request, { peer: connection.peer() });
     }
-    const exchange = this.#begin(request, target, connection);
-    return this.#forward(request, connection, runtime, route, exchange).catch((error: unknown) =>
-      this.#fail(error, exchange, request.signal),
-    );
+    const exchange = this.#begin(request, fields, target, connection);
+    return this.#answer(request, fields, connection, runtime, route, exchange);
+  }
+
+  async #answer(
+    request: Request,
+    fields: Fields,
+    connection: Connection,
+    runtime: Runtime,
+    target: Exclude<Target, { kind: "control" }>,
+    exchange: Exchange,
+  ): Promise<Response> {
+    try {
+      return await this.#forward(request, fields, connection, runtime, target, exchange);
+    } catch (error) {
+      return this.#fail(error, exchange, request.signal);
+    }
   }
 
   async #forward(
     request: Request,
+    fields: Fields,
     connection: Connection,
     runtime: Runtime,
     target: Exclude<Target, { kind: "control" }>,
     exchange: Exchange,
   ): Promise<Response> {
     const { core } = this.#parts;
-    const { headers, signal } = request;
-    exchange.client = runtime.identifier.identify(headers, connection);
+    exchange.client = runtime.identifier.identify(fields, connection);
     const maxBody = runtime.config.server.max_body_size;
-    checkLength(headers, maxBody);
-    refuseLostBody(request);
+    checkLength(fields, maxBody);
+    refuseLostBody(request.method, fields);
 
     // Which upstream, and what the request costs there: the body is read only if that depends on it.
     let body: Uint8Array | null = null;
     let call: ModelCall | null = null;
     let route: UpstreamTarget;
     if (target.kind === "v1") {
-      if (runtime.routesByModel && request.body !== null) body = await readBody(request, maxBody);
+      if (runtime.routesByModel && request.body !== null)
+        body = await readBody(request, fields, maxBody);
       const model = body === null ? "" : modelIn(body);
       route = routeToUpstream(runtime.routing, runtime.upstreamOf(model), target.target);
     } else route = target;
@@ -124,14 +151,14 @@ export class Pipeline {
     exchange.dialect = errorDialectOf(
       first?.quota.provider ?? null,
       exchange.path,
-      headers.get("anthropic-version"),
+      fields["anthropic-version"] ?? null,
     );
     if (
       first !== undefined &&
       dialect.isMetered(exchange.method, exchange.path) &&
       needsCall(route.quotas)
     ) {
-      body ??= await readBody(request, maxBody);
+      body ??= await readBody(request, fields, maxBody);
       call = dialect.readCall(exchange.path, parseBody(body));
       exchange.model = shortened(call.model);
     }
@@ -151,21 +178,23 @@ export class Pipeline {
     if (
       body === null &&
       request.body !== null &&
-      (contentLength(headers) ?? Infinity) <= smallBody
+      (contentLength(fields) ?? Infinity) <= smallBody
     ) {
       body = await request.bytes();
     }
-    const sending = body ?? streamOf(request, maxBody);
-    const asked = core.scheduler.admit(admissionOf(request, exchange, needs, body));
+    const sending = body ?? streamOf(request.body, fields, maxBody);
+    const asked = core.scheduler.admit(admissionOf(request, fields, exchange, needs, body));
     const lease = leaseOf(asked instanceof Promise ? await asked : asked);
     exchange.lease = lease;
     if (lease.committed !== null) await lease.committed;
-    signal.throwIfAborted();
+    if (exchange.isLong) request.signal.throwIfAborted();
 
-    stripRequestHeaders(headers);
+    const { headers } = request;
+    stripRequestHeaders(headers, fields);
     const sent = (): void => lease.sent();
     const controller = new AbortController();
-    signal.addEventListener("abort", () => controller.abort(signal.reason), { once: true });
+    exchange.call = controller;
+    if (exchange.isLong) follow(request.signal, controller);
     exchange.dispatched();
     const sendable = sending as Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
     const answer = await runtime.upstream.send({
@@ -177,7 +206,7 @@ export class Pipeline {
       onSent: sent,
     });
     exchange.answered();
-    return relay(answer, exchange, dialect, {
+    return await relay(answer, exchange, dialect, {
       server: this.#parts.server,
       clock: core.clock,
       idle: runtime.idle,
@@ -185,19 +214,25 @@ export class Pipeline {
     });
   }
 
-  #begin(request: Request, target: string, connection: Connection): Exchange {
+  #begin(request: Request, fields: Fields, target: string, connection: Connection): Exchange {
     const query = target.indexOf("?");
     const path = query === -1 ? target : target.slice(0, query);
-    const dialect = errorDialectOf(null, path, request.headers.get("anthropic-version"));
+    const dialect = errorDialectOf(null, path, fields["anthropic-version"] ?? null);
     this.#running++;
-    connection.hold();
-    return new Exchange(this.#parts.core, request.method, path, dialect, () => {
+    const exchange = new Exchange(this.#parts.core, request.method, path, dialect, () => {
       this.#running--;
-      connection.free();
+      short.end();
+      if (exchange.isLong) connection.free();
       if (this.#running > 0) return;
       for (const resolve of this.#idle) resolve();
       this.#idle = [];
     });
+    const short = this.#short.begin(() => {
+      exchange.isLong = true;
+      connection.hold();
+      if (exchange.call !== null) follow(request.signal, exchange.call);
+    });
+    return exchange;
   }
 
   /** The answer where there is none from the upstream. */
@@ -220,8 +255,18 @@ export class Pipeline {
 }
 
 /** The body as a stream that is no longer than allowed: the server holds a sender to the length that it gave. */
-function streamOf({ body, headers }: Request, maxBody: number): ReadableStream<Uint8Array> | null {
-  return body === null || contentLength(headers) !== null ? body : bounded(body, maxBody);
+function streamOf(
+  body: ReadableStream<Uint8Array> | null,
+  fields: Fields,
+  maxBody: number,
+): ReadableStream<Uint8Array> | null {
+  return body === null || contentLength(fields) !== null ? body : bounded(body, maxBody);
+}
+
+/** Ends `call` when the client goes away, or has gone. */
+function follow(client: AbortSignal, call: AbortController): void {
+  if (client.aborted) call.abort(client.reason);
+  else client.addEventListener("abort", () => call.abort(client.reason), { once: true });
 }
 
 /** Path and query of a URL as they were received. */
@@ -240,9 +285,9 @@ function shortened(model: string): string {
  * The runtime hands on no body of a GET or HEAD request. Sending it without would ask something else.
  * @throws ProxyError `INVALID_REQUEST`
  */
-function refuseLostBody({ method, headers }: Request): void {
+function refuseLostBody(method: string, fields: Fields): void {
   if (method !== "GET" && method !== "HEAD") return;
-  if ((contentLength(headers) ?? 0) === 0 && !headers.has("transfer-encoding")) return;
+  if ((contentLength(fields) ?? 0) === 0 && fields["transfer-encoding"] === undefined) return;
   throw new ProxyError(
     "INVALID_REQUEST",
     `A body in a ${method} request cannot be forwarded. Use POST if the API takes it.`,
@@ -277,6 +322,7 @@ function modelIn(body: Uint8Array): string {
 
 function admissionOf(
   request: Request,
+  fields: Fields,
   exchange: Exchange,
   needs: Needs,
   body: Uint8Array | null,
@@ -285,18 +331,21 @@ function admissionOf(
     path: needs.path,
     cost: exchange.estimate?.cost ?? oneRequest,
     outlook: exchange.estimate?.outlook ?? null,
-    priority: priorityOf(request.headers),
+    priority: priorityOf(fields),
     client: exchange.client.id,
     weight: 1,
-    patienceMs: patienceOf(request.headers),
+    patienceMs: patienceOf(fields),
     bodyBytes: body?.byteLength ?? 0,
     uploading: body === null && request.body !== null,
-    signal: request.signal,
+    // Made only for a request that has to wait: the runtime makes it at the first look.
+    get signal() {
+      return request.signal;
+    },
   };
 }
 
-function priorityOf(headers: Headers): Priority {
-  const value = headers.get("x-cooldown-priority")?.trim().toLowerCase() ?? "normal";
+function priorityOf(fields: Fields): Priority {
+  const value = fields["x-cooldown-priority"]?.trim().toLowerCase() ?? "normal";
   if (Object.hasOwn(priorities, value)) return value as Priority;
   throw new ProxyError("INVALID_REQUEST", "X-Cooldown-Priority must be high, normal or low.");
 }

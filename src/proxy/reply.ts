@@ -6,7 +6,8 @@ import { oneRequest } from "../limit/cost.ts";
 import { windowMs } from "../limit/limit.ts";
 import type { Dialect } from "../provider/dialect.ts";
 import type { Deadlines } from "../upstream/deadlines.ts";
-import { stripResponseHeaders } from "../upstream/headers.ts";
+import type { Fields } from "../upstream/headers.ts";
+import { fieldsOf, stripResponseHeaders } from "../upstream/headers.ts";
 import type { BodyEnd, RelayedBody } from "../upstream/relay.ts";
 import { relayBody } from "../upstream/relay.ts";
 import type { Exchange } from "./exchange.ts";
@@ -22,10 +23,11 @@ export function setOwnHeaders(
   exchange: Exchange,
   server: string,
   now: number,
+  fields: Fields = {},
 ): void {
   headers.set("x-proxy", server);
   headers.set("x-cooldown-request-id", exchange.id);
-  if (!headers.has("x-request-id")) headers.set("x-request-id", exchange.id);
+  if (fields["x-request-id"] === undefined) headers.set("x-request-id", exchange.id);
   headers.set("x-cooldown-wait", (exchange.waitedMs / 1_000).toFixed(3));
   if (exchange.estimate !== null) {
     headers.set("x-cooldown-tokens", String(exchange.lease?.reserved.total_tokens ?? 0));
@@ -44,14 +46,15 @@ export interface RelayParts {
 }
 
 /** The upstream's answer as the client gets it; ends the exchange when its last byte has passed. */
-export async function relay(
+export function relay(
   answer: Response,
   exchange: Exchange,
   dialect: Dialect,
   { server, clock, idle, controller }: RelayParts,
-): Promise<Response> {
+): Response | Promise<Response> {
   const { status, statusText, headers } = answer;
   const { estimate, lease } = exchange;
+  const fields = fieldsOf(headers);
   const reader =
     estimate !== null && lease !== null && answer.ok
       ? answerReader(dialect, estimate, lease.reserved, headers)
@@ -68,10 +71,15 @@ export async function relay(
     if (settlement instanceof Promise) void settlement.then(settle);
     else settle(settlement);
   };
-  stripResponseHeaders(headers);
-  setOwnHeaders(headers, exchange, server, clock.now());
-  const body: RelayedBody = await relayBody(
+  stripResponseHeaders(headers, fields);
+  setOwnHeaders(headers, exchange, server, clock.now(), fields);
+  const finish = (body: RelayedBody): Response => {
+    exchange.replied();
+    return new Response(body, { status, statusText, headers });
+  };
+  const body = relayBody(
     answer,
+    fields,
     idle,
     {
       onChunk: reader === null ? undefined : (chunk) => reader.push(chunk),
@@ -79,8 +87,7 @@ export async function relay(
     },
     controller,
   );
-  exchange.replied();
-  return new Response(body, { status, statusText, headers });
+  return body instanceof Promise ? body.then(finish) : finish(body);
 }
 
 /** What an answer that says nothing about tokens costs; null: as reserved. */

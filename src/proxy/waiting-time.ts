@@ -1,4 +1,5 @@
 import { ProxyError } from "../errors.ts";
+import type { Fields } from "../upstream/headers.ts";
 
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 const part = /(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)/gy;
@@ -10,10 +11,10 @@ const part = /(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)/gy;
  *
  * @throws ProxyError `INVALID_REQUEST` if our own header makes no sense; the SDKs' are then ignored.
  */
-export function patienceOf(headers: Headers): number {
+export function patienceOf(fields: Fields): number {
   let ms = Infinity;
-  const own = headers.get("x-cooldown-timeout");
-  if (own !== null) {
+  const own = fields["x-cooldown-timeout"];
+  if (own !== undefined) {
     const read = durationMs(own);
     if (read === null) {
       throw new ProxyError(
@@ -24,7 +25,7 @@ export function patienceOf(headers: Headers): number {
     ms = read;
   }
   for (const name of ["x-stainless-read-timeout", "x-stainless-timeout"]) {
-    const seconds = Number(headers.get(name) ?? Number.NaN);
+    const seconds = Number(fields[name] ?? Number.NaN);
     if (seconds > 0) ms = Math.min(ms, seconds * 1_000);
   }
   return ms;

@@ -16,28 +16,37 @@ const dropped = new Set([
 /** Connection options that name no header of their own. */
 const plainOptions = new Set(["keep-alive", "close"]);
 
+/** Header fields by their names in lower case; repeated ones are joined by commas. */
+export type Fields = Readonly<Partial<Record<string, string>>>;
+
+/** All of a request's header fields in one go: each look into `Headers` is a call into the runtime. */
+export function fieldsOf(headers: Headers): Fields {
+  return headers.toJSON() as Fields;
+}
+
 /**
  * Takes out of a request's `headers`, in place, what must not be forwarded: hop-by-hop headers, those that
  * `Connection` names, and our own `X-Cooldown-*`. Read the latter before. Repeated headers stay as they are.
  *
+ * @param fields the same headers, as read before.
+ *
  * In place, because copying a request's headers costs more than everything else that is done to them.
  */
-export function stripRequestHeaders(headers: Headers): void {
-  strip(headers);
+export function stripRequestHeaders(headers: Headers, fields: Fields): void {
+  strip(headers, fields);
   // The fetch below adds its own name where there is none. An empty one is what servers take for none.
-  if (!headers.has("user-agent")) headers.set("user-agent", "");
+  if (fields["user-agent"] === undefined) headers.set("user-agent", "");
 }
 
 /** The same for an answer's headers. `Set-Cookie` stays as many headers as the upstream sent. */
-export function stripResponseHeaders(headers: Headers): void {
-  strip(headers);
+export function stripResponseHeaders(headers: Headers, fields: Fields): void {
+  strip(headers, fields);
 }
 
-function strip(headers: Headers): void {
-  const options = headers.get("connection");
-  if (options !== null && !plainOptions.has(options)) stripNamed(headers, options);
-  // One native call for all names is the cheapest way to see them, and is not upset by deleting.
-  for (const name in headers.toJSON()) {
+function strip(headers: Headers, fields: Fields): void {
+  const options = fields["connection"];
+  if (options !== undefined && !plainOptions.has(options)) stripNamed(headers, options);
+  for (const name in fields) {
     if (dropped.has(name) || name.startsWith("x-cooldown-")) headers.delete(name);
   }
 }

@@ -46,30 +46,32 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const reachability = options.reachability ?? createReachability(clock, connectMs / 2);
   const tls = ca === null ? null : { tls: { ca: [...ca] } };
 
+  /** For a call that has been without an answer for `soonMs`. */
+  const watchOn = async (call: Call): Promise<void> => {
+    const { url, controller } = call.request;
+    const answer = later.begin(() => controller.abort(timeoutOf(url, "answer", firstByteMs)));
+    call.wait = answer;
+    const reachable = await reachability.check(url);
+    // Still this wait, so still without an answer.
+    if (!reachable && call.wait === answer)
+      controller.abort(timeoutOf(url, "connection", connectMs));
+  };
+
   const send = async (request: UpstreamRequest): Promise<Response> => {
-    const { url, controller } = request;
-    const { signal } = controller;
+    const { signal } = request.controller;
     signal.throwIfAborted();
-    const giveUp = (what: "connection" | "answer", ms: number): void =>
-      controller.abort(timeoutOf(url, what, ms));
-    const watchOn = async (): Promise<void> => {
-      const answer = later.begin(() => giveUp("answer", firstByteMs));
-      wait = answer;
-      const reachable = await reachability.check(url);
-      // Still this wait, so still without an answer.
-      if (!reachable && wait === answer) giveUp("connection", connectMs);
-    };
-    let wait: Wait | null = soon.begin(() => void watchOn());
+    const call: Call = { request, wait: null };
+    call.wait = soon.begin(() => void watchOn(call));
     try {
       return await start(request, signal, tls);
     } catch (error) {
       signal.throwIfAborted();
       // Not the upstream failed but the body on its way there, which knows why.
       if (error instanceof ProxyError) throw error;
-      throw failureOf(error, url);
+      throw failureOf(error, request.url);
     } finally {
-      wait.end();
-      wait = null;
+      call.wait.end();
+      call.wait = null;
     }
   };
 
@@ -78,6 +80,12 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     later.close();
   };
   return { send, close };
+}
+
+/** A call, and the wait for its answer; null when there is one. */
+interface Call {
+  readonly request: UpstreamRequest;
+  wait: Wait | null;
 }
 
 function start(

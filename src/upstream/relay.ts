@@ -1,4 +1,5 @@
 import type { Deadlines } from "./deadlines.ts";
+import type { Fields } from "./headers.ts";
 
 /** How the body of an answer ended. */
 export type BodyEnd =
@@ -33,20 +34,22 @@ export type RelayedBody = Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> |
  * Most answers are short, say how long they are, and arrive at once: those are given as bytes, which the server
  * sends at half the cost of a stream. Only up to 16 KB are waited for; of longer ones the first piece goes at once.
  *
+ * @param fields the answer's headers.
  * @param idle how long the upstream may send nothing. Time in which the client takes nothing does not count.
  * @param controller ends the upstream's call
  * @throws nothing: an upstream that fails before the first byte gives a stream that fails.
  */
 export function relayBody(
   answer: Response,
+  fields: Fields,
   idle: Deadlines,
   observer: BodyObserver,
   controller: AbortController,
 ): RelayedBody | Promise<RelayedBody> {
-  const length = Number(answer.headers.get("content-length") ?? NaN);
-  const type = answer.headers.get("content-type");
+  const length = Number(fields["content-length"] ?? NaN);
+  const type = fields["content-type"];
   // Bytes without a Content-Type would be given one by the server, which a stream is not.
-  const canBeWhole = length > 0 && length <= wholeBytes && type !== null;
+  const canBeWhole = length > 0 && length <= wholeBytes && type !== undefined;
   if (canBeWhole && length <= smallBytes && !type.startsWith("text/event-stream")) {
     return small(answer, idle, observer, controller);
   }

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { stripRequestHeaders, stripResponseHeaders } from "../../src/upstream/headers.ts";
+import { fieldsOf, stripRequestHeaders, stripResponseHeaders } from "../../src/upstream/headers.ts";
 
 type Pairs = [string, string][];
 
@@ -63,10 +63,10 @@ test.each<[string, Pairs, Pairs]>([
   ],
 ])("takes out %s", (_, given, left) => {
   const request = new Headers([...given, ["user-agent", "x"]]);
-  stripRequestHeaders(request);
+  stripRequestHeaders(request, fieldsOf(request));
   expect(Object.fromEntries(request)).toEqual({ ...Object.fromEntries(left), "user-agent": "x" });
   const response = new Headers(given);
-  stripResponseHeaders(response);
+  stripResponseHeaders(response, fieldsOf(response));
   expect(Object.fromEntries(response)).toEqual(Object.fromEntries(left));
 });
 
@@ -76,12 +76,12 @@ test("two Set-Cookie stay two", () => {
     ["set-cookie", "b=2; Expires=Mon, 01 Jan 2035 00:00:00 GMT"],
     ["connection", "close"],
   ]);
-  stripResponseHeaders(headers);
+  stripResponseHeaders(headers, fieldsOf(headers));
   expect(headers.getSetCookie()).toEqual(["a=1", "b=2; Expires=Mon, 01 Jan 2035 00:00:00 GMT"]);
 });
 
 test("a client without a User-Agent gets none of ours", () => {
   const headers = new Headers();
-  stripRequestHeaders(headers);
+  stripRequestHeaders(headers, fieldsOf(headers));
   expect(headers.get("user-agent")).toBe("");
 });

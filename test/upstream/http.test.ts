@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
-import { stripRequestHeaders } from "../../src/upstream/headers.ts";
+import { fieldsOf, stripRequestHeaders } from "../../src/upstream/headers.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
 import { UpstreamFailure } from "../../src/upstream/upstream.ts";
 import type { UpstreamRequest } from "../../src/upstream/upstream.ts";
@@ -21,7 +21,7 @@ function call(
   more: Partial<UpstreamRequest> & { pairs?: [string, string][] } = {},
 ): UpstreamRequest {
   const headers = new Headers(more.pairs ?? [["accept", "*/*"]]);
-  stripRequestHeaders(headers);
+  stripRequestHeaders(headers, fieldsOf(headers));
   return { url, method: "GET", headers, body: null, controller: new AbortController(), ...more };
 }
 

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
 import { systemClock } from "../../src/clock.ts";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
-import { stripRequestHeaders, stripResponseHeaders } from "../../src/upstream/headers.ts";
+import { fieldsOf, stripRequestHeaders, stripResponseHeaders } from "../../src/upstream/headers.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
 import { relayBody } from "../../src/upstream/relay.ts";
 import type { BodyEnd } from "../../src/upstream/relay.ts";
@@ -29,7 +29,7 @@ function proxyTo(url: string, idleClock = clock) {
     idleTimeout: 0,
     error: () => new Response(null, { status: 500 }),
     async fetch(request) {
-      stripRequestHeaders(request.headers);
+      stripRequestHeaders(request.headers, fieldsOf(request.headers));
       const controller = new AbortController();
       request.signal.addEventListener("abort", () => controller.abort(request.signal.reason));
       const answer = await upstream.send({
@@ -39,13 +39,19 @@ function proxyTo(url: string, idleClock = clock) {
         body: null,
         controller,
       });
-      stripResponseHeaders(answer.headers);
+      stripResponseHeaders(answer.headers, fieldsOf(answer.headers));
       const onChunk = (chunk: Uint8Array): void => void (seen += chunk.length);
       const onEnd = (end: BodyEnd): void => {
         ends++;
         ended.resolve(end);
       };
-      const body = await relayBody(answer, idle, { onChunk, onEnd }, controller);
+      const body = await relayBody(
+        answer,
+        fieldsOf(answer.headers),
+        idle,
+        { onChunk, onEnd },
+        controller,
+      );
       return new Response(body, { status: answer.status, headers: answer.headers });
     },
   });
