@@ -4,6 +4,7 @@ import type { Dialect, ModelCall, Usage } from "./dialect.ts";
 import {
   addContent,
   jsonText,
+  lowerLargest,
   message,
   readArray,
   readCount,
@@ -12,28 +13,68 @@ import {
 } from "./fields.ts";
 import type { Parts } from "./fields.ts";
 import { followStream } from "./stream.ts";
+import type { EventKind } from "./stream.ts";
 
 /**
- * Anthropic's messages API.
+ * Anthropic's messages API. Counting tokens (`/v1/messages/count_tokens`) and batches (`/v1/messages/batches`) have
+ * limits of their own and are not metered.
  *
  * Sources: https://docs.anthropic.com/en/api/messages, https://docs.anthropic.com/en/docs/build-with-claude/streaming,
  * https://docs.anthropic.com/en/api/errors. Input in all is `input_tokens` plus what was written to and read from
- * the prompt cache; in a stream `message_start` has the input and each `message_delta` the output so far.
+ * the prompt cache; in a stream `message_start` has the input and each `message_delta` the counts so far. An `error`
+ * event may end a stream that began with a 200.
  */
 export const anthropic = {
   name: "anthropic",
+  usageKey: "usage",
   isMetered: (method, path) => method === "POST" && path.endsWith("/messages"),
   readCall,
+  withMaxOutput(_path, body, tokens) {
+    // Thinking takes its budget out of the cap, and a cap that is not larger than the budget is refused.
+    const thinking = body["thinking"];
+    const budget = isObject(thinking) ? readCount(thinking["budget_tokens"]) : 0;
+    return budget >= tokens ? null : lowerLargest(body, outputKeys, tokens);
+  },
   usageOf: (answer) => (isObject(answer) ? usageAfter({ usage: answer["usage"] }, null) : null),
+  stoppedForLength,
   follow: () =>
     followStream({
-      textKeys: ['"text":', '"thinking":', '"partial_json":'],
-      isLast: (line) => line.includes('"message_stop"') && /"type": ?"message_stop"/.test(line),
+      usageKey: "usage",
+      lengthMark: null,
+      kindOf,
       usageAfter,
+      stoppedForLength,
+      isError: (event) => isObject(event) && event["type"] === "error",
     }),
   errorBody: ({ type, message }, requestId) =>
     JSON.stringify({ type: "error", error: { type, message }, request_id: requestId }),
 } satisfies Dialect;
+
+const delta: EventKind = {
+  textKeys: ['"text":', '"thinking":', '"partial_json":'],
+  isPlain: true,
+  isLast: false,
+};
+const stop: EventKind = { textKeys: [], isPlain: false, isLast: true };
+const step: EventKind = { textKeys: [], isPlain: false, isLast: false };
+
+function kindOf(event: string): EventKind {
+  if (event.startsWith('{"type":"content_block_delta"') || blockDelta.test(event)) return delta;
+  return messageStop.test(event) ? stop : step;
+}
+
+const blockDelta = /"type": ?"content_block_delta"/;
+const messageStop = /"type": ?"message_stop"/;
+
+/** The field that limits output, and those of OpenAI that some servers of this format take too. */
+const outputKeys = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+
+/** `stop_reason` of a message, or of the `message_delta` event that ends one. */
+function stoppedForLength(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const delta = value["delta"];
+  return (isObject(delta) ? delta : value)["stop_reason"] === "max_tokens";
+}
 
 function readCall(_path: string, body: Record<string, unknown>): ModelCall {
   const model = readString(body, "model");
@@ -57,7 +98,7 @@ function readCall(_path: string, body: Record<string, unknown>): ModelCall {
       tokenIds: 0,
       tools: readArray(body, "tools").map(jsonText),
     },
-    maxOutput: readLargest(body, ["max_tokens", "max_completion_tokens", "max_output_tokens"]),
+    maxOutput: readLargest(body, outputKeys),
     hasOutput: true,
   };
 }
@@ -68,11 +109,16 @@ function usageAfter(event: unknown, before: Usage | null): Usage | null {
   const inner = event["message"];
   const value = isObject(inner) ? inner["usage"] : event["usage"];
   if (!isObject(value)) return before;
-  const read = readCount(value["cache_read_input_tokens"]);
-  const fresh =
-    readCount(value["input_tokens"]) + readCount(value["cache_creation_input_tokens"]) + read;
-  const input = Math.max(fresh, before?.input ?? 0);
+  // What was read from the cache and what was not are sums of their own: an event may have just one of them.
+  const cachedInput = Math.max(
+    readCount(value["cache_read_input_tokens"]),
+    before?.cachedInput ?? 0,
+  );
+  const fresh = Math.max(
+    readCount(value["input_tokens"]) + readCount(value["cache_creation_input_tokens"]),
+    before === null ? 0 : before.input - before.cachedInput,
+  );
+  const input = fresh + cachedInput;
   const output = Math.max(readCount(value["output_tokens"]), before?.output ?? 0);
-  const cachedInput = Math.min(Math.max(read, before?.cachedInput ?? 0), input);
   return input + output === 0 ? null : { input, output, total: input + output, cachedInput };
 }

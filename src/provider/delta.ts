@@ -24,7 +24,8 @@ export function estimateTokens(seen: SeenText): number {
  * one event of a stream, and parsing each would cost more than forwarding it.
  *
  * @param line the line's bytes as Latin-1, so that an index is a byte.
- * @param keys each as it stands before its value, such as `"content":`.
+ * @param keys each as it stands before its value, from its end as far back as is needed to tell it: `content":` stands
+ *   for all keys that end so.
  */
 export function addDeltas(seen: SeenText, line: string, keys: readonly string[]): void {
   const before = seen.ascii + seen.other;

@@ -4,7 +4,7 @@ import type { Prompt } from "../tokens/prompt.ts";
 export interface ModelCall {
   /** As the client named it; empty where the request does not say. */
   model: string;
-  /** Whether the client asked for the answer as a stream of events. */
+  /** Whether the client asked for the answer in pieces as it is written. */
   stream: boolean;
   prompt: Prompt;
   /**
@@ -30,17 +30,24 @@ export interface Usage {
 
 /** How a followed stream ended. */
 export interface StreamEnd {
-  /** As the provider reported it; null where it did not. In a stream that broke off, output is at least what passed. */
+  /**
+   * As the provider reported it; null where it did not. In a stream that broke off or ended in an error, output is
+   * at least what passed.
+   */
   usage: Usage | null;
   /** Tokens of output estimated from the text that passed: never less than the number of events that carried some. */
   outputTokensSeen: number;
-  /** Whether the stream's last event was seen: false where it was cut off. */
+  /** Whether the stream's last event was seen, be it an error: false where it was cut off. */
   finished: boolean;
+  /** Whether an error ended it after it had begun with a 200: what it says of output lengths is worth nothing. */
+  failed: boolean;
+  /** Whether the answer stopped because its cap on output was reached. */
+  stoppedForLength: boolean;
 }
 
 /** Reads along while an answer's events pass to the client. */
 export interface StreamMeter {
-  /** The next bytes, cut anywhere. They are not kept once the line they belong to has ended. */
+  /** The next bytes, cut anywhere. They are not kept once the event they belong to has ended. */
   push(chunk: Uint8Array): void;
   /** To be called once, when the stream has ended or broken off. */
   end(): StreamEnd;
@@ -52,11 +59,15 @@ export interface ErrorToSay {
   type: string;
   code: string;
   message: string;
+  /** Milliseconds until a retry makes sense, null where it never does, for the APIs that say so in the body. */
+  retryAfterMs?: number | null;
 }
 
 /** One API's wire format. A new one is a file with such an object and a row in `dialects.ts`. */
 export interface Dialect {
   readonly name: string;
+  /** The key of the object with usage, in answers and events. */
+  readonly usageKey: string;
   /** Whether `method path` is a call that is metered in tokens. */
   isMetered(method: string, path: string): boolean;
   /**
@@ -64,10 +75,27 @@ export interface Dialect {
    * @throws ProxyError `INVALID_REQUEST` where a field that must be counted has the wrong type.
    */
   readCall(path: string, body: Record<string, unknown>): ModelCall;
+  /**
+   * A copy of a body that `readCall` took, its cap on output lowered to `tokens` in every field that the client used
+   * and that is larger. Null, the body is to stay as it is, where no field is larger, and where a lower cap could
+   * make the call fail or be split among several answers.
+   * @param tokens a whole number, at least 1
+   */
+  withMaxOutput(
+    path: string,
+    body: Record<string, unknown>,
+    tokens: number,
+  ): Record<string, unknown> | null;
   /** The usage in a complete JSON answer, null where it has none. */
   usageOf(answer: unknown): Usage | null;
+  /** The usage in an answer's headers, where the body may not have it; only where a provider sends it there. */
+  usageInHeaders?(headers: Headers): Usage | null;
+  /** Whether a complete JSON answer stopped because its cap on output was reached. */
+  stoppedForLength(answer: unknown): boolean;
   /** Follows one answer that is sent as server-sent events. */
   follow(): StreamMeter;
+  /** Follows one answer that is streamed as a JSON array of events; only where the API does that. */
+  followJson?(): StreamMeter;
   /** The body of an error of ours, in the shape that this API's SDKs understand. */
   errorBody(error: ErrorToSay, requestId: string): string;
 }

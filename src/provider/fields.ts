@@ -36,6 +36,25 @@ export function readLargest(body: Record<string, unknown>, keys: readonly string
   return largest;
 }
 
+/**
+ * A copy of `body` in which every limit among `keys` that is larger than `tokens` is lowered to it; null where none
+ * is. Fields that the client did not send are not added.
+ */
+export function lowerLargest(
+  body: Record<string, unknown>,
+  keys: readonly string[],
+  tokens: number,
+): Record<string, unknown> | null {
+  let copy: Record<string, unknown> | null = null;
+  for (const key of keys) {
+    const value = body[key];
+    if (typeof value !== "number" || value <= tokens) continue;
+    copy ??= { ...body };
+    copy[key] = tokens;
+  }
+  return copy;
+}
+
 /** `tokens` for each of `times` answers, kept in bounds. */
 export function times(tokens: number | null, count: number): number | null {
   return tokens === null ? null : Math.min(tokens * Math.max(1, count), mostTokens);
@@ -100,8 +119,16 @@ export function jsonText(value: unknown): string {
   return JSON.stringify(value, withoutData) ?? "";
 }
 
-/** Names of fields that hold base64: audio and files (OpenAI), images and documents (Anthropic). */
-const dataFields = new Set(["data", "file_data", "b64_json", "encrypted_content", "signature"]);
+/** Names of fields that hold base64: audio and files (OpenAI), images and documents (Anthropic), thoughts (Gemini). */
+const dataFields = new Set([
+  "data",
+  "file_data",
+  "b64_json",
+  "encrypted_content",
+  "signature",
+  "thoughtSignature",
+  "thought_signature",
+]);
 
 function withoutData(key: string, value: unknown): unknown {
   if (typeof value !== "string") return value;

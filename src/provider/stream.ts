@@ -1,41 +1,102 @@
 import { addDeltas, estimateTokens } from "./delta.ts";
 import type { SeenText } from "./delta.ts";
 import type { StreamMeter, Usage } from "./dialect.ts";
+import { createElementFollower } from "./json-array.ts";
+import type { OnEvent, OnLongEvent } from "./partial.ts";
+import { hasObject, objectAt, parsed } from "./scan.ts";
 import { createLineFollower } from "./sse.ts";
+
+/** What can be told of an event by a glance at its text. */
+export interface EventKind {
+  /** What ends with these and is followed by a string is text the model wrote: `"content":`. */
+  readonly textKeys: readonly string[];
+  /** Whether it has nothing but text, so that it need not be searched for more. */
+  readonly isPlain: boolean;
+  /** Whether it is the stream's last, if all goes well. */
+  readonly isLast: boolean;
+}
 
 /** What differs between dialects in following their streams. */
 export interface StreamFormat {
-  /** Keys whose string values are text the model wrote, each as it stands before its value: `"content":`. */
-  textKeys: readonly string[];
-  /** Whether this `data:` line (as Latin-1) is the stream's last event. */
-  isLast(line: string): boolean;
+  /** Key of the object with usage. */
+  usageKey: string;
+  /**
+   * A JSON string without which an event says nothing of a cap that was reached, null where the events that do are
+   * parsed anyway, for their usage or as the last.
+   */
+  lengthMark: string | null;
+  /** Gets an event as Latin-1, or one end of a long one. Called for every event: it must be cheap. */
+  kindOf(event: string): EventKind;
   /** The usage known after an event that has some, given what was known before it. */
   usageAfter(event: unknown, before: Usage | null): Usage | null;
+  /** Whether an event says that the answer stopped because its cap was reached. */
+  stoppedForLength(event: unknown): boolean;
+  /** Whether an event is an error that ends the stream. */
+  isError(event: unknown): boolean;
 }
 
-/** Follows one stream in `format`. Of most events only the length of the text is taken; those with usage are parsed. */
+/** How a stream is cut into events. */
+type Framing = (onEvent: OnEvent, onLong: OnLongEvent) => (chunk: Uint8Array) => void;
+
+/** Follows server-sent events in `format`. */
 export function followStream(format: StreamFormat): StreamMeter {
+  return follow(format, createLineFollower);
+}
+
+/** Follows a JSON array of events in `format`. */
+export function followJsonArray(format: StreamFormat): StreamMeter {
+  return follow(format, createElementFollower);
+}
+
+/** Of most events only the length of the text is taken; those that say more are parsed. */
+function follow(format: StreamFormat, framing: Framing): StreamMeter {
+  const { usageKey, lengthMark } = format;
+  const usageMark = `"${usageKey}"`;
   const seen: SeenText = { events: 0, ascii: 0, other: 0 };
   let usage: Usage | null = null;
   let finished = false;
+  let failed = false;
+  let stoppedForLength = false;
 
-  const follow = createLineFollower((bytes, start, end) => {
-    const line = bytes.toString("latin1", start, end);
-    addDeltas(seen, line, format.textKeys);
-    if (!finished && format.isLast(line)) finished = true;
-    if (hasUsage(line)) usage = format.usageAfter(parse(bytes.toString("utf8", start, end)), usage);
-  });
+  const onEvent: OnEvent = (bytes, start, end) => {
+    const text = bytes.toString("latin1", start, end);
+    const { textKeys, isPlain, isLast } = format.kindOf(text);
+    addDeltas(seen, text, textKeys);
+    if (isPlain) return;
+    if (isLast) finished = true;
+    if (
+      isLast ||
+      hasObject(text, usageMark) ||
+      hasError(text) ||
+      (lengthMark !== null && text.includes(lengthMark))
+    ) {
+      read(parsed(bytes.toString("utf8", start, end)));
+    }
+  };
+  const read = (event: unknown): void => {
+    usage = format.usageAfter(event, usage);
+    if (format.stoppedForLength(event)) stoppedForLength = true;
+    if (format.isError(event)) finished = failed = true;
+  };
+  const onLong: OnLongEvent = (head, tail) => {
+    if (format.kindOf(head).isLast || format.kindOf(tail).isLast) finished = true;
+    const found = objectAt(tail, usageKey);
+    if (found !== null) usage = format.usageAfter({ [usageKey]: found }, usage);
+  };
 
+  const push = framing(onEvent, onLong);
   return {
-    push: follow,
+    push,
     end() {
       // A last line without a line end is still an answer's last line.
-      follow(lineEnd);
+      push(lineEnd);
       const outputTokensSeen = estimateTokens(seen);
       return {
-        usage: finished ? usage : atLeast(usage, outputTokensSeen),
+        usage: finished && !failed ? usage : atLeast(usage, outputTokensSeen),
         outputTokensSeen,
         finished,
+        failed,
+        stoppedForLength,
       };
     },
   };
@@ -43,29 +104,17 @@ export function followStream(format: StreamFormat): StreamMeter {
 
 const lineEnd = Uint8Array.of(0x0a);
 
-/**
- * Whether an event reports usage: a key `"usage"` with an object, not the `"usage":null` that many APIs put into
- * every event. Inside a JSON string the quotes would be escaped, so text that talks about usage does not match.
- */
-function hasUsage(line: string): boolean {
-  for (let at = line.indexOf('"usage"'); at !== -1; at = line.indexOf('"usage"', at)) {
+/** Whether an event may be an error: `"error"` as a value, or as a key whose value is not null. */
+function hasError(text: string): boolean {
+  for (let at = text.indexOf('"error"'); at !== -1; at = text.indexOf('"error"', at)) {
     at += 7;
-    while (line.charCodeAt(at) === 0x20) at++;
-    if (line.charCodeAt(at) !== 0x3a) continue;
+    while (text.charCodeAt(at) === 0x20) at++;
+    if (text.charCodeAt(at) !== 0x3a) return true;
     at++;
-    while (line.charCodeAt(at) === 0x20) at++;
-    if (line.charCodeAt(at) === 0x7b) return true;
+    while (text.charCodeAt(at) === 0x20) at++;
+    if (text.charCodeAt(at) !== 0x6e) return true;
   }
   return false;
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Not for us to refuse: the client gets the bytes as they are.
-    return null;
-  }
 }
 
 /** In a stream that broke off, the provider had written at least what passed. */

@@ -67,5 +67,50 @@ test("charges a stream that broke off for what passed", () => {
     usage: { input: 10, output: 100, total: 110, cachedInput: 0 },
     outputTokensSeen: 100,
     finished: false,
+    failed: false,
+    stoppedForLength: false,
   });
+});
+
+test.each([
+  ["only output later", { output_tokens: 9 }, [110, 9, 30]],
+  ["all of it again", { ...input(40, 50, 30), output_tokens: 9 }, [120, 9, 30]],
+  ["more input, from tools on the server", { input_tokens: 500, output_tokens: 9 }, [530, 9, 30]],
+  ["zeros", { ...input(0, 0, 0), output_tokens: 0 }, [110, 1, 30]],
+])("takes counts of a stream as sums so far: %s", (_name, later, [all, output, cached]) => {
+  const meter = anthropic.follow();
+  const start = { usage: { ...input(30, 50, 30), output_tokens: 1 } };
+  const events = [
+    { type: "message_start", message: start },
+    { type: "message_delta", delta: { stop_reason: "end_turn" }, usage: later },
+    { type: "message_stop" },
+  ];
+  for (const event of events)
+    meter.push(new TextEncoder().encode(`data: ${JSON.stringify(event)}\n\n`));
+  expect(meter.end().usage).toEqual({
+    input: all!,
+    output: output!,
+    total: all! + output!,
+    cachedInput: cached!,
+  });
+});
+
+function input(fresh: number, created: number, read: number): Record<string, number> {
+  return {
+    input_tokens: fresh,
+    cache_creation_input_tokens: created,
+    cache_read_input_tokens: read,
+  };
+}
+
+test.each([
+  [{ max_tokens: 4_000 }, 1_000, 1_000],
+  [{ max_tokens: 4_000, thinking: { type: "enabled", budget_tokens: 999 } }, 1_000, 1_000],
+  [{ max_tokens: 4_000, thinking: { type: "enabled", budget_tokens: 1_000 } }, 1_000, null],
+  [{ max_tokens: 4_000, thinking: { type: "disabled" } }, 1_000, 1_000],
+  [{}, 1_000, null],
+])("lowers the cap of %p to %p: %p", (body, tokens, lowered) => {
+  expect(anthropic.withMaxOutput("/v1/messages", body, tokens)).toEqual(
+    lowered === null ? null : { ...body, max_tokens: lowered },
+  );
 });

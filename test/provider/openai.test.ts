@@ -1,5 +1,10 @@
 import { expect, test } from "bun:test";
+import { azure } from "../../src/provider/azure.ts";
+import { generic } from "../../src/provider/generic.ts";
+import { groq } from "../../src/provider/groq.ts";
+import { mistral } from "../../src/provider/mistral.ts";
 import { openai } from "../../src/provider/openai.ts";
+import { openrouter } from "../../src/provider/openrouter.ts";
 
 const chat = "/v1/chat/completions";
 const image = "data:image/png;base64,AAAA";
@@ -30,12 +35,77 @@ test.each([
 });
 
 test.each([
-  ["/openai/deployments/my%20gpt/chat/completions", {}, "my gpt"],
-  ["/openai/deployments/%ZZ/chat/completions", {}, "%ZZ"],
-  ["/openai/deployments/a/chat/completions", { model: "b" }, "b"],
-  [chat, {}, ""],
-])("takes the model of %s with %p as %p", (path, body, model) => {
-  expect(openai.readCall(path, body)).toMatchObject({ model, prompt: { model } });
+  [azure, "/openai/deployments/my%20gpt/chat/completions", {}, "my gpt"],
+  [azure, "/openai/deployments/%ZZ/chat/completions", {}, "%ZZ"],
+  [azure, "/openai/deployments/a/chat/completions", { model: "b" }, "b"],
+  [azure, "/openai/v1/chat/completions", { model: "b" }, "b"],
+  [generic, "/openai/deployments/a/chat/completions", {}, "a"],
+  [openrouter, "/api/v1/chat/completions", { models: ["a/b", "c/d"] }, "a/b"],
+  [openrouter, "/api/v1/chat/completions", { model: "e/f", models: ["a/b"] }, "e/f"],
+  [openrouter, "/api/v1/chat/completions", { models: [5] }, ""],
+  [mistral, "/v1/agents/completions", { agent_id: "ag:1" }, "ag:1"],
+  [openai, chat, {}, ""],
+])("takes the model of a body or path (%#)", (dialect, path, body, model) => {
+  expect(dialect.readCall(path, body)).toMatchObject({ model, prompt: { model } });
+});
+
+test.each([
+  [chat, { max_tokens: 500, n: 2 }, null],
+  [chat, { max_tokens: 500, n: 1 }, { max_tokens: 100, n: 1 }],
+  [chat, { max_tokens: -1 }, null],
+  ["/v1/completions", { max_tokens: 500, best_of: 2, prompt: "a" }, null],
+  ["/v1/completions", { max_tokens: 500, prompt: ["a", "b"] }, null],
+  ["/v1/embeddings", { max_tokens: 500, input: "a" }, null],
+  ["/v1/models", { max_tokens: 500 }, null],
+])("right-sizes %s with %p to %p", (path, body, lowered) => {
+  expect(openai.withMaxOutput(path, body, 100)).toEqual(lowered);
+});
+
+test("leaves a response the fewest tokens that the API takes", () => {
+  const lowered = openai.withMaxOutput("/v1/responses", { input: "a", max_output_tokens: 500 }, 3);
+  expect(lowered).toEqual({ input: "a", max_output_tokens: 16 });
+});
+
+test.each([
+  [{ "x-prompt-tokens": "7", "x-generated-tokens": "5" }, [7, 5]],
+  [{ "x-amzn-bedrock-input-token-count": "7" }, [7, 0]],
+  [{ "x-prompt-tokens": "x", "x-generated-tokens": "-5" }, null],
+  [{}, null],
+])("reads the usage in headers %p as %p", (headers, counts) => {
+  const [input = 0, output = 0] = counts ?? [];
+  expect(generic.usageInHeaders?.(new Headers(headers as Record<string, string>)) ?? null).toEqual(
+    counts === null ? null : { input, output, total: input + output, cachedInput: 0 },
+  );
+});
+
+test("tells usage of a stream without include_usage from what passed", () => {
+  const meter = openai.follow();
+  for (const content of ["Hello", " there", ", you"])
+    meter.push(
+      new TextEncoder().encode(
+        `data: ${JSON.stringify({ choices: [{ delta: { content }, finish_reason: null }] })}\n\n`,
+      ),
+    );
+  meter.push(new TextEncoder().encode("data: [DONE]\n\n"));
+  expect(meter.end()).toMatchObject({ usage: null, outputTokensSeen: 4, finished: true });
+});
+
+test("takes text that looks like a response's event for text", () => {
+  const meter = openai.follow();
+  const event = { choices: [{ delta: { content: "response.completed is an event" } }] };
+  meter.push(new TextEncoder().encode(`data: ${JSON.stringify(event)}\n\n`));
+  expect(meter.end()).toMatchObject({ finished: false, outputTokensSeen: 8 });
+});
+
+test("reads only its own provider's extension", () => {
+  const event = JSON.stringify({ choices: [], x_groq: { usage: { total_tokens: 5 } } });
+  const bytes = new TextEncoder().encode(`data: ${event}\n\n`);
+  const end = [groq, openai].map((dialect) => {
+    const meter = dialect.follow();
+    meter.push(bytes);
+    return meter.end().usage?.total ?? null;
+  });
+  expect(end).toEqual([5, null]);
 });
 
 test("takes text, images and tool calls of a chat apart", () => {
