@@ -9,17 +9,24 @@ import { startMock } from "../mock/server.ts";
 import type { Io } from "./io.ts";
 
 const examples = `
-Numbers of limits are per window and shared by all callers. A limit that is not given is the profile's own
-(cerebras: ${describeLimits()}; plain: none); 0 means none.
+Numbers of limits are per window and shared by all callers. A limit that is not given is the profile's own;
+0 means none:
+${describeLimits()}
 Durations: 500ms, 30s, 10m, 1h30m, or a number of seconds.
 
-A request can decide about itself by header: X-Mock-Prompt-Tokens, X-Mock-Output-Tokens,
-X-Mock-Latency (a duration), X-Mock-Status.
+A request can decide about itself by header: X-Mock-Prompt-Tokens, X-Mock-Cached-Tokens,
+X-Mock-Output-Tokens, X-Mock-Latency (a duration), X-Mock-Status; X-Mock-Tag names it in the log.
 
 Routes of the simulator itself:
-  GET  /__mock/stats   counts, peak use of each window, admitted requests by the second
-  GET  /__mock/log     when each request was counted and at how many tokens (?limit=N, newest)
-  POST /__mock/reset   clears the counts and fills the quota up
+  GET    /__mock/stats    counts, peak use of each window, admitted requests by the second
+                          (?log=1: also the last 10,000 requests as [time, status, what became of it, tag])
+  GET    /__mock/log      when each request was counted and at how many tokens (?limit=N, newest)
+  PATCH  /__mock/limits   changes limits while it runs: {"rpm": 60}
+  POST   /__mock/faults   scripts coming requests: {"next": 5, "status": 429, "retry_after": "2",
+                          "headers": {…}, "body": …}, {"for": "10s", "status": 503}, {"kind": "reset"}
+                          (or stall, cut), {"headers": {…}} alone: over the ordinary answer's
+  GET, DELETE /__mock/faults   what is still to come; forget it
+  POST   /__mock/reset    clears the counts and the faults and fills the quota up
 
 Examples:
   $ cooldown mock --rpm 120 --tpm 100000
@@ -28,6 +35,10 @@ Examples:
       counts each request at a random moment within its 50-400 ms
   $ cooldown mock --tpm 60000 --output-fraction 0.25
       answers with a quarter of the max_completion_tokens that it reserved
+  $ cooldown mock --profile openai --tpm 30000 --external-load 20%
+      an OpenAI project of which someone else uses a fifth
+  $ cooldown mock --profile anthropic --error-rate 0.05 --error-status 529 --cut-rate 0.01
+      an overloaded provider that also cuts a stream now and then
   $ cooldown mock --profile plain --rps 10 --algorithm token_bucket --burst 1 --port 0
       any HTTP API that takes a request each 100 ms
 `;
@@ -91,6 +102,13 @@ function options(): Option[] {
     limit("tpm", "tokens a minute"),
     limit("tph", "tokens an hour"),
     limit("tpd", "tokens a day"),
+    limit("input_tpm", "input tokens a minute"),
+    limit("output_tpm", "output tokens a minute, counted as they are produced"),
+    limit("total_tpm", "tokens a minute, cached input included (cerebras: three times --tpm)"),
+    new Option(
+      "--settling <what>",
+      "what a call stays counted at: its actual use, or what was reserved (default: the profile's)",
+    ).choices(["actual", "reserved"]),
     new Option(
       "--algorithm <name>",
       "token_bucket refills continuously; sliding_window allows the limit in any window (default: the profile's)",
@@ -144,6 +162,40 @@ function options(): Option[] {
       mockDefaults.errorRate,
     ),
     number("--error-status <status>", "with this HTTP status", mockDefaults.errorStatus),
+    number(
+      "--reset-rate <share>",
+      "share of admitted requests whose connection is closed before the answer",
+      mockDefaults.resetRate,
+    ),
+    number(
+      "--stall-rate <share>",
+      "share of admitted requests that are never answered",
+      mockDefaults.stallRate,
+    ),
+    number(
+      "--cut-rate <share>",
+      "share of admitted requests whose stream is cut in the middle",
+      mockDefaults.cutRate,
+    ),
+    duration(
+      "--refuse-for <duration>",
+      "an outage: from the first request on, all are answered with --error-status for this long",
+      mockDefaults.refuseForMs,
+      "refuseForMs",
+    ),
+    new Option(
+      "--insufficient-quota",
+      "an account without credit (openai, anthropic): every call is refused for good",
+    ),
+    new Option(
+      "--external-load <amount>",
+      "someone else on the same key, from the first request on: requests a minute, or a share such as 20% of the limit",
+    ),
+    number(
+      "--external-prompt <tokens>",
+      "input of each of their requests; their output is as the clients'",
+      mockDefaults.externalPrompt,
+    ),
     duration(
       "--chunk-interval <duration>",
       "between chunks of a stream",
@@ -186,7 +238,7 @@ function number(flags: string, description: string, byDefault?: number): Option 
 }
 
 function limit(name: LimitName, meaning: string): Option {
-  return number(`--${name} <number>`, `limit of ${meaning}`);
+  return attribute(number(`--${name.replace("_", "-")} <number>`, `limit of ${meaning}`), name);
 }
 
 function duration(
@@ -214,7 +266,10 @@ function attribute(option: Option, name: keyof MockOptions): Option {
 }
 
 function describeLimits(): string {
-  return Object.entries(profiles.cerebras.limits)
-    .map(([name, value]) => `${name} ${value}`)
-    .join(", ");
+  return Object.entries(profiles)
+    .map(([profile, { limits }]) => {
+      const values = Object.entries(limits).map(([name, value]) => `${name} ${value}`);
+      return `  ${profile.padEnd(10)} ${values.join(", ") || "none"}`;
+    })
+    .join("\n");
 }

@@ -8,14 +8,29 @@ export interface Frame {
 /** What a request asks for, in the terms that the simulator meters and answers it with. */
 export type Call =
   /** Costs nothing and is never refused, such as the list of models. */
-  | { kind: "free"; body: string }
-  /** Costs one request and `promptTokens`; the answer is ready. */
-  | { kind: "fixed"; promptTokens: number; body: string }
-  | Generation;
+  { kind: "free"; body: string } | MeteredCall;
 
-interface Generation {
-  kind: "generation";
+export type MeteredCall = FixedCall | Generation;
+
+/** The input of a call, as the provider sees it. */
+export interface Prompt {
   promptTokens: number;
+  /** Of those, how many the provider has in its cache. */
+  cachedTokens: number;
+  /** Length of its texts, for providers that estimate by it. */
+  characters: number;
+}
+
+/** Costs one request and its prompt; the answer is ready. */
+interface FixedCall extends Prompt {
+  kind: "fixed";
+  model: string;
+  body: string;
+}
+
+interface Generation extends Prompt {
+  kind: "generation";
+  model: string;
   /** The client's own bound on the output, null where it set none. */
   maxOutputTokens: number | null;
   /** The whole answer as JSON. */
@@ -37,6 +52,8 @@ export interface ReadingContext {
   /** Whether a stream tells its usage: `asked` only with `stream_options.include_usage`. */
   streamUsage: StreamUsage;
   tokensPerChunk: number;
+  /** The prompt as it is metered and reported: as estimated from its texts, or as the request's headers say. */
+  prompt(estimated: { tokens: number; characters: number }): Prompt;
 }
 
 export type StreamUsage = "always" | "asked" | "never";

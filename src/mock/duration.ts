@@ -23,3 +23,28 @@ export function parseDuration(text: string): number {
   }
   return totalMs;
 }
+
+/** Milliseconds that floating point may add to a wait: they must not become a whole unit more. */
+const roundingErrorMs = 1e-6;
+
+/** A wait in whole units of `unitMs`, rounded up, so that who waits as long has waited long enough. */
+export function wholeUnits(durationMs: number, unitMs: number): number {
+  return Math.max(0, Math.ceil((durationMs - roundingErrorMs) / unitMs));
+}
+
+/**
+ * A duration as Go prints it, which is how OpenAI and Groq write theirs: `120ms`, `7.66s`, `2m59.56s`, `6m0s`,
+ * `1h0m0s`. Rounded up to a millisecond.
+ *
+ * Source: https://pkg.go.dev/time#Duration.String
+ */
+export function goDuration(durationMs: number): string {
+  const wholeMs = wholeUnits(durationMs, 1);
+  if (wholeMs === 0) return "0s";
+  if (wholeMs < 1000) return `${wholeMs}ms`;
+  const hours = Math.floor(wholeMs / 3_600_000);
+  const minutes = Math.floor(wholeMs / 60_000) % 60;
+  const seconds = `${(wholeMs % 60_000) / 1000}s`;
+  if (hours > 0) return `${hours}h${minutes}m${seconds}`;
+  return minutes > 0 ? `${minutes}m${seconds}` : seconds;
+}

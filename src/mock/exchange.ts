@@ -1,18 +1,23 @@
 import { UsageError } from "../errors.ts";
+import { aborted, clientGone, closedConnection, jsonAnswer, withHeaders } from "./answers.ts";
 import type { Call, Reading } from "./call.ts";
-import { readHints } from "./hints.ts";
+import { complete } from "./completion.ts";
+import { createExternalLoad } from "./external-load.ts";
+import { createFaults } from "./faults.ts";
+import type { FaultRule, PendingFault, Replacement } from "./faults.ts";
+import { promptFrom, readHints, readTag } from "./hints.ts";
 import type { Hints } from "./hints.ts";
 import { windowLengthMs } from "./limit.ts";
-import type { Unit } from "./limit.ts";
+import type { Limit, LimitValues } from "./limit.ts";
+import { limitsOf, readLimits } from "./options.ts";
 import type { MockSettings } from "./options.ts";
-import { planCall } from "./plan.ts";
-import type { MeteredCall, Plan } from "./plan.ts";
+import { drawLatencyMs, planCall } from "./plan.ts";
 import { profiles } from "./profiles.ts";
 import type { Profile } from "./profile.ts";
 import { createQuota } from "./quota.ts";
-import type { Decision, Quota } from "./quota.ts";
+import type { Quota } from "./quota.ts";
 import { randomFor } from "./random.ts";
-import { streamFrames } from "./stream.ts";
+import type { RequestEntry, RequestKind } from "./request-log.ts";
 import { createTally } from "./tally.ts";
 import type { CallTally, MockStats, Tally } from "./tally.ts";
 import type { LogEntry, Watch } from "./usage-log.ts";
@@ -25,72 +30,87 @@ export interface Exchange {
   stats: () => MockStats;
   /** The newest `count` counted requests, oldest first. */
   log: (count: number) => LogEntry[];
-  /** Fills the quota up and forgets every count; calls in flight end in the books they began in. */
+  /** The last requests that arrived, whatever became of them. */
+  requests: () => RequestEntry[];
+  addFault: (rule: FaultRule) => void;
+  /** The rules that are not used up. */
+  faults: () => PendingFault[];
+  clearFaults: () => void;
+  limits: () => readonly Limit[];
+  /**
+   * Changes limits while it runs; what was counted stays. 0 takes a limit away.
+   *
+   * @throws UsageError where a value is no limit.
+   */
+  setLimits: (values: LimitValues) => void;
+  /** Fills the quota up and forgets every count and fault; calls in flight end in the books they began in. */
   reset: () => void;
+  /** Ends the external load. */
+  stop: () => void;
 }
-
-/** An admitted call, and how it is settled: once, by whatever way it ends. */
-interface Admitted {
-  call: MeteredCall;
-  plan: Plan;
-  tally: CallTally;
-  headers: () => Record<string, string>;
-  settle: (how: "done" | "aborted", outputTokens: number) => void;
-  /** A call that failed costs its request, but no tokens. */
-  settleFailed: () => void;
-}
-
-/** Nginx's status for a client that went away; nobody is there to read it. */
-const clientGoneStatus = 499;
 
 /** Builds a provider that behaves as `settings` say. */
 export function createExchange(settings: MockSettings): Exchange {
-  const { clock, limits, algorithm, burst } = settings;
+  const { clock, algorithm, burst } = settings;
   const profile: Profile = profiles[settings.profile];
+  const faults = createFaults(outage(settings));
+  let { limits, limitValues } = settings;
   const openBooks = (): { quota: Quota; tally: Tally } => ({
-    quota: createQuota(limits, algorithm, burst),
-    tally: createTally(watchesFor(settings, profile)),
+    quota: createQuota(limits, algorithm, { burst, chargesRefused: profile.chargesRefused }),
+    tally: createTally(watchesFor(limits, profile, settings.windowMs)),
   });
   let books = openBooks();
+  const load = createExternalLoad(settings, profile, () => ({ ...books, limits }));
 
   const answer = async (request: Request): Promise<Response> => {
+    load.start();
+    const startedAt = clock.now();
     const { quota, tally: allCalls } = books;
-    const tally = allCalls.arrive();
+    const tally = allCalls.arrive(startedAt, readTag(request.headers));
+    const id = `req_mock_${tally.index}`;
+    const script = faults.next(startedAt);
+    const random = randomFor(settings.seed, tally.index);
 
     const reading = await read(request, tally.index);
-    if (reading === "gone")
-      return finish(tally, "aborted", new Response(null, { status: clientGoneStatus }));
+    if (reading === "gone") return finish(tally, "gone", clientGone());
+    if (script?.kind === "answer" || script?.kind === "reset" || script?.kind === "stall") {
+      const hinted = reading.kind === "call" ? reading.hints.latencyMs : null;
+      const latencyMs = hinted ?? drawLatencyMs(settings, random);
+      await waitUntil(clock, startedAt + latencyMs, request.signal);
+      return perform(script, tally, id, request.signal);
+    }
+    const dress = (response: Response): Response =>
+      withHeaders(withHeaders(response, idHeader(id)), script?.headers ?? {});
     if (reading.kind === "problem") {
-      return finish(tally, "done", profile.error(reading.status, reading.message));
+      return finish(tally, "rejected", dress(profile.error(reading.status, reading.message, id)));
     }
     const { call, hints } = reading;
-    if (call.kind === "free") return finish(tally, "done", json(call.body, 200, {}));
+    if (call.kind === "free") return finish(tally, "free", dress(jsonAnswer(call.body, 200)));
+    if (settings.insufficientQuota && profile.outOfCredit)
+      return finish(tally, "rejected", dress(profile.outOfCredit(id)));
 
-    const startedAt = clock.now();
-    const plan = planCall(settings, profile, call, hints, randomFor(settings.seed, tally.index));
+    const plan = planCall(settings, profile, call, hints, random);
     // Not woken by an abort: a call that left its client may be counted all the same.
     if (plan.countAfterMs > 0) await waitUntil(clock, startedAt + plan.countAfterMs);
 
     const now = clock.now();
-    const headers = (): Record<string, string> => profile.headers(quota.state(clock.now()));
-    const decision = quota.take({ requests: 1, tokens: plan.reservedTokens }, now);
-    if (decision.kind === "refused") return refuse(tally, decision, headers());
-    tally.admit(plan.reservedTokens, now);
-
-    const settleTokens = (how: "done" | "aborted", tokens: number): void => {
-      if (tally.end(how, tokens, clock.now())) decision.charge.revise(tokens, clock.now());
-    };
-    const settle = (how: "done" | "aborted", outputTokens: number): void =>
-      settleTokens(how, plan.promptTokens + outputTokens);
-
-    if (plan.latencyMs > 0) await waitUntil(clock, startedAt + plan.latencyMs, request.signal);
-    if (request.signal.aborted) {
-      const share = plan.latencyMs > 0 ? (clock.now() - startedAt) / plan.latencyMs : 1;
-      settle("aborted", Math.floor(plan.outputTokens * Math.min(1, share)));
-      return new Response(null, { status: clientGoneStatus });
+    const decision = quota.take(plan.reserved, now);
+    if (decision.kind === "refused") {
+      const response = profile.refusal({ ...decision, model: call.model }, id);
+      return finish(tally, "refused", dress(withHeaders(response, headersOf(quota))));
     }
-    const settleFailed = (): void => settleTokens("done", 0);
-    return succeed({ call, plan, tally, headers, settle, settleFailed }, request.signal);
+    tally.admit(plan.reserved, now);
+    const fate = script?.kind === "cut" ? script.kind : plan.fate;
+    const admitted = {
+      call,
+      plan: { ...plan, fate },
+      tally,
+      charge: decision.charge,
+      id,
+      startedAt,
+    };
+    const response = await complete(admitted, settings, profile, request.signal);
+    return dress(withHeaders(response, headersOf(quota)));
   };
 
   /** Reads the request to its end; `gone` when the client left before. */
@@ -104,7 +124,8 @@ export function createExchange(settings: MockSettings): Exchange {
     const createdSeconds = Math.floor(clock.now() / 1000);
     try {
       const hints = readHints(request.headers);
-      const context = { index, createdSeconds, streamUsage, tokensPerChunk };
+      const prompt = promptFrom.bind(null, hints);
+      const context = { index, createdSeconds, streamUsage, tokensPerChunk, prompt };
       const reading = await profile.read(request, new URL(request.url), context);
       return reading.kind === "call" ? { ...reading, hints } : reading;
     } catch (error) {
@@ -115,63 +136,84 @@ export function createExchange(settings: MockSettings): Exchange {
     }
   };
 
-  const succeed = (admitted: Admitted, signal: AbortSignal): Response => {
-    const { call, plan, tally, headers, settle, settleFailed } = admitted;
-    const status = plan.status ?? 200;
-    if (status >= 400) {
-      tally.injectError();
-      settleFailed();
-      return count(
-        tally,
-        withHeaders(profile.error(status, "Injected by the simulator."), headers()),
-      );
-    }
-    if (call.kind === "generation" && call.frames) {
-      const frames = call.frames(plan.outputTokens);
-      const body = streamFrames(frames, settings.chunkIntervalMs, clock, signal, settle);
-      const type = { "content-type": "text/event-stream", "cache-control": "no-cache" };
-      return count(tally, new Response(body, { status, headers: { ...type, ...headers() } }));
-    }
-    settle("done", call.kind === "generation" ? plan.outputTokens : 0);
-    const body = call.kind === "generation" ? call.body(plan.outputTokens) : call.body;
-    return count(tally, json(body, status, headers()));
-  };
-
-  const refuse = (
+  /** Does what a script says, past the quota. */
+  const perform = async (
+    script: Replacement,
     tally: CallTally,
-    { by, waitMs }: Extract<Decision, { kind: "refused" }>,
-    headers: Record<string, string>,
-  ): Response => {
-    tally.refuse();
-    const response = withHeaders(profile.refusal(by), headers);
-    // A call over the whole limit fits at no time, so none is named.
-    if (waitMs !== Infinity) response.headers.set("retry-after", String(Math.ceil(waitMs / 1000)));
-    return finish(tally, "done", response);
+    id: string,
+    signal: AbortSignal,
+  ): Promise<Response> => {
+    tally.outcome("scripted");
+    if (script.kind === "reset") return end(tally, "done", closedConnection());
+    if (script.kind === "stall") {
+      await aborted(signal);
+      return end(tally, "aborted", clientGone());
+    }
+    const { status, body, headers } = script;
+    const response =
+      body === null && status >= 400
+        ? profile.error(status, "Scripted for this request.", id)
+        : jsonAnswer(body ?? "{}", status);
+    return end(tally, "done", count(tally, withHeaders(response, headers)));
   };
 
   /** Ends a call that the quota never held. */
-  const finish = (tally: CallTally, how: "done" | "aborted", response: Response): Response => {
-    tally.end(how, 0, clock.now());
-    return how === "done" ? count(tally, response) : response;
+  const finish = (tally: CallTally, kind: RequestKind, response: Response): Response => {
+    tally.outcome(kind);
+    return kind === "gone"
+      ? end(tally, "aborted", response)
+      : end(tally, "done", count(tally, response));
   };
+
+  const end = (tally: CallTally, how: "done" | "aborted", response: Response): Response => {
+    tally.end(how, 0, {}, clock.now());
+    return response;
+  };
+
+  const idHeader = (id: string): Record<string, string> =>
+    profile.idHeader === null ? {} : { [profile.idHeader]: id };
+
+  const headersOf = (quota: Quota): Record<string, string> =>
+    profile.headers(quota.state(clock.now()), clock.now());
 
   return {
     answer,
     stats: () => books.tally.stats(clock.now()),
     log: (size) => books.tally.log(size),
-    reset: () => void (books = openBooks()),
+    requests: () => books.tally.requests(),
+    addFault: (rule) => faults.add(rule),
+    faults: () => faults.pending(clock.now()),
+    clearFaults: () => faults.clear(),
+    limits: () => limits,
+    setLimits(values) {
+      limitValues = { ...limitValues, ...readLimits(values) };
+      limits = limitsOf(profile, limitValues, settings.windowMs);
+      books.quota.resize(limits, clock.now());
+      books.tally.watch(watchesFor(limits, profile, settings.windowMs), clock.now());
+    },
+    reset() {
+      books = openBooks();
+      faults.clear();
+    },
+    stop: () => load.stop(),
   };
 }
 
+/** The rule that `refuseForMs` makes. */
+function outage({ refuseForMs, errorStatus }: MockSettings): FaultRule[] {
+  if (refuseForMs <= 0) return [];
+  const script = { kind: "answer", status: errorStatus, body: null, headers: {} } as const;
+  return [{ script, requests: Infinity, forMs: refuseForMs }];
+}
+
 /** Every limit, and the minute of what has none: whoever tests without limits wants to see the peak too. */
-function watchesFor({ limits, windowMs }: MockSettings, profile: Profile): Watch[] {
-  const units: Unit[] = profile.metersTokens ? ["requests", "tokens"] : ["requests"];
-  const unlimited = units
+function watchesFor(limits: readonly Limit[], profile: Profile, minuteMs: number): Watch[] {
+  const unlimited = profile.units
     .filter((unit) => !limits.some((limit) => limit.unit === unit && limit.window === "minute"))
     .map((unit) => ({
       unit,
       window: "minute" as const,
-      windowMs: windowLengthMs("minute", windowMs),
+      windowMs: windowLengthMs("minute", minuteMs),
       limit: null,
     }));
   return [...limits, ...unlimited];
@@ -179,16 +221,5 @@ function watchesFor({ limits, windowMs }: MockSettings, profile: Profile): Watch
 
 function count(tally: CallTally, response: Response): Response {
   tally.status(response.status);
-  return response;
-}
-
-function json(body: string, status: number, headers: Record<string, string>): Response {
-  const hasBody = status !== 204 && status !== 304;
-  const type = { "content-type": "application/json" };
-  return new Response(hasBody ? body : null, { status, headers: { ...type, ...headers } });
-}
-
-function withHeaders(response: Response, headers: Record<string, string>): Response {
-  for (const [name, value] of Object.entries(headers)) response.headers.set(name, value);
   return response;
 }

@@ -1,4 +1,8 @@
-export type Unit = "requests" | "tokens";
+/**
+ * What a limit counts. `tokens` is what the provider's ordinary token limit counts, cached input left out where
+ * the provider leaves it out; `total_tokens` counts cached input as well.
+ */
+export type Unit = "requests" | "tokens" | "total_tokens" | "input_tokens" | "output_tokens";
 export type WindowName = "second" | "minute" | "hour" | "day";
 export type Algorithm = "token_bucket" | "sliding_window";
 
@@ -11,9 +15,15 @@ export const limitNames = {
   tpm: { unit: "tokens", window: "minute" },
   tph: { unit: "tokens", window: "hour" },
   tpd: { unit: "tokens", window: "day" },
+  total_tpm: { unit: "total_tokens", window: "minute" },
+  input_tpm: { unit: "input_tokens", window: "minute" },
+  output_tpm: { unit: "output_tokens", window: "minute" },
 } as const satisfies Record<string, { unit: Unit; window: WindowName }>;
 
 export type LimitName = keyof typeof limitNames;
+
+/** Limits by their short names; `undefined` is none. */
+export type LimitValues = Partial<Record<LimitName, number | undefined>>;
 
 /** At most `limit` requests or tokens in each window. */
 export interface Limit {
@@ -23,11 +33,8 @@ export interface Limit {
   limit: number;
 }
 
-/** What one request costs. */
-export interface Cost {
-  requests: number;
-  tokens: number;
-}
+/** What one request costs in each unit; what is left out is 0. */
+export type Cost = Partial<Record<Unit, number>>;
 
 /**
  * Milliseconds in a window where a minute lasts `minuteMs`: tests shorten the minute, and hours and days with
@@ -39,10 +46,7 @@ export function windowLengthMs(window: WindowName, minuteMs: number): number {
 }
 
 /** The limits that `values` gives a number, requests before tokens, short windows before long ones. */
-export function limitsFrom(
-  values: Partial<Record<LimitName, number | undefined>>,
-  minuteMs: number,
-): Limit[] {
+export function limitsFrom(values: LimitValues, minuteMs: number): Limit[] {
   const limits: Limit[] = [];
   for (const name of Object.keys(limitNames) as LimitName[]) {
     const limit = values[name];

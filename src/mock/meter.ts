@@ -7,10 +7,14 @@ export interface Meter {
   waitMs(amount: number, now: number): number;
   /** Counts `amount` without asking whether it fits; the answer can be revised. */
   charge(amount: number, now: number): MeterCharge;
-  /** How much is left; never below 0, though the meter itself may be in debt. */
-  remaining(now: number): number;
+  /** How much is used; more than the capacity while the meter is in debt. */
+  used(now: number): number;
+  /** The most that fits at once. */
+  capacity(): number;
   /** Milliseconds until all of the limit is free again if nothing more comes. */
   resetMs(now: number): number;
+  /** Sets the limit to `limit` and keeps what was counted. */
+  resize(limit: number, now: number): void;
 }
 
 export interface MeterCharge {

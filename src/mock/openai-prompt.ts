@@ -12,6 +12,33 @@ const tokensPerMessage = 4;
 const tokensPerAnswer = 3;
 const tokensPerImage = 85;
 
+/** What a request's input comes to. */
+export interface Estimate {
+  tokens: number;
+  /** Length of its texts. */
+  characters: number;
+}
+
+/** The estimate of an input of `tokens`, whose texts are anywhere in `parts`. */
+export function estimateOf(tokens: number, ...parts: readonly unknown[]): Estimate {
+  return { tokens, characters: charactersIn(parts) };
+}
+
+/** Not texts: names of things, and images, which are no text however long they are. */
+const notText = new Set(["type", "role", "id", "call_id", "model", "image_url", "source"]);
+
+function charactersIn(value: unknown): number {
+  if (typeof value === "string") return value.length;
+  let characters = 0;
+  if (Array.isArray(value)) for (const part of value) characters += charactersIn(part);
+  else if (isFields(value)) {
+    for (const [name, part] of Object.entries(value)) {
+      if (!notText.has(name)) characters += charactersIn(part);
+    }
+  }
+  return characters;
+}
+
 /** About how many tokens a chat's messages and tools have, its template included. */
 export function chatPromptTokens(messages: readonly unknown[], tools: unknown): number {
   let tokens = tokensPerAnswer + (tools === undefined ? 0 : estimateTokens(JSON.stringify(tools)));
@@ -50,8 +77,9 @@ export function plainInputTokens(input: unknown): number {
  * no reservation. Cerebras's -1 ("no bound") counts as none.
  */
 export function maxOutputTokens(fields: Fields): number | null {
-  const bounds = [fields["max_completion_tokens"], fields["max_tokens"]].filter(
-    (bound): bound is number => typeof bound === "number" && bound > 0,
-  );
+  const names = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
+  const bounds = names
+    .map((name) => fields[name])
+    .filter((bound): bound is number => typeof bound === "number" && bound > 0);
   return bounds.length === 0 ? null : Math.floor(Math.max(...bounds));
 }

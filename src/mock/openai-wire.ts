@@ -1,50 +1,65 @@
+import { readBody } from "./body.ts";
+import type { Read } from "./body.ts";
 import { problem } from "./call.ts";
-import type { Call, Frame, Reading, ReadingContext } from "./call.ts";
+import type { Call, Frame, Prompt, Reading, ReadingContext } from "./call.ts";
 import { outputText } from "./estimate.ts";
-import { chatPromptTokens, isFields, maxOutputTokens, plainInputTokens } from "./openai-prompt.ts";
-import type { Fields } from "./openai-prompt.ts";
+import {
+  chatPromptTokens,
+  estimateOf,
+  isFields,
+  maxOutputTokens,
+  plainInputTokens,
+} from "./openai-prompt.ts";
+import type { Estimate, Fields } from "./openai-prompt.ts";
+import { readResponses } from "./openai-responses.ts";
+
+/** Where the providers that speak OpenAI's format differ in it. */
+export interface OpenAiWire {
+  /** What stands before `/chat/completions`: `/v1`, or a longer path that ends with it. */
+  basePath: string;
+  models: readonly string[];
+  hasResponses: boolean;
+  /** Fields of the provider's own in an answer, or in the first or last chunk with choices of a streamed one. */
+  extra?(at: "whole" | "first" | "last", usage: Fields, context: ReadingContext): Fields;
+}
 
 /**
  * The OpenAI wire format, which most providers speak: chat completions and completions (streamed and not),
- * embeddings, models. One choice an answer, whatever `n` says.
+ * embeddings, models, and the Responses API where the provider has it. One choice an answer, whatever `n` says.
  *
  * Source: https://platform.openai.com/docs/api-reference
  */
 export async function readOpenAi(
   request: Request,
   path: string,
-  models: readonly string[],
+  wire: OpenAiWire,
   context: ReadingContext,
 ): Promise<Reading> {
-  const route = `${request.method} ${path}`;
-  if (route === "GET /v1/models")
-    return { kind: "call", call: { kind: "free", body: modelList(models) } };
-  const read = routes[route];
-  if (!read) return problem(404, `Unknown request URL: ${route}.`);
-
-  // Outside the try: a client that leaves while it uploads has sent no bad JSON.
-  const text = await request.text();
-  let fields: unknown;
-  try {
-    fields = JSON.parse(text);
-  } catch {
-    return problem(400, "We could not parse the JSON body of your request.");
-  }
-  if (!isFields(fields)) return problem(400, "The body must be a JSON object.");
-  if (typeof fields["model"] !== "string")
-    return problem(400, "you must provide a model parameter");
-  const call = read(fields, fields["model"], context);
-  return typeof call === "string" ? problem(400, call) : { kind: "call", call };
+  const unknown = (): Reading => problem(404, `Unknown request URL: ${request.method} ${path}.`);
+  // `/v1` is understood by all, so that a client need not know which profile it talks to.
+  const base = path.startsWith(`${wire.basePath}/`) ? wire.basePath : "/v1";
+  if (!path.startsWith(`${base}/`)) return unknown();
+  const route = `${request.method} ${path.slice(base.length)}`;
+  if (route === "GET /models")
+    return { kind: "call", call: { kind: "free", body: modelList(wire.models) } };
+  const read = routeOf(route, wire);
+  return read ? readBody(request, read, context) : unknown();
 }
 
-/** Answers a call, or says what is wrong with the fields. */
-type Read = (fields: Fields, model: string, context: ReadingContext) => Call | string;
-
-const routes: Record<string, Read> = {
-  "POST /v1/chat/completions": readChat,
-  "POST /v1/completions": readCompletion,
-  "POST /v1/embeddings": readEmbeddings,
-};
+function routeOf(route: string, wire: OpenAiWire): Read | null {
+  switch (route) {
+    case "POST /chat/completions":
+      return (fields, model, context) => readChat(fields, model, wire, context);
+    case "POST /completions":
+      return (fields, model, context) => readCompletion(fields, model, wire, context);
+    case "POST /embeddings":
+      return readEmbeddings;
+    case "POST /responses":
+      return wire.hasResponses ? readResponses : null;
+    default:
+      return null;
+  }
+}
 
 /** Where chat completions and completions differ. */
 interface Shape {
@@ -75,37 +90,48 @@ const completionShape: Shape = {
   piece: (text) => ({ text }),
 };
 
-function readChat(fields: Fields, model: string, context: ReadingContext): Call | string {
-  const messages = fields["messages"];
+function readChat(
+  fields: Fields,
+  model: string,
+  wire: OpenAiWire,
+  context: ReadingContext,
+): Call | string {
+  const { messages, tools } = fields;
   if (!Array.isArray(messages) || messages.length === 0)
     return "'messages' must be a non-empty array.";
-  return generation(chatShape, fields, model, chatPromptTokens(messages, fields["tools"]), context);
+  const estimate = estimateOf(chatPromptTokens(messages, tools), messages, tools);
+  return generation(chatShape, fields, model, estimate, wire, context);
 }
 
-function readCompletion(fields: Fields, model: string, context: ReadingContext): Call | string {
-  return generation(completionShape, fields, model, plainInputTokens(fields["prompt"]), context);
+function readCompletion(
+  fields: Fields,
+  model: string,
+  wire: OpenAiWire,
+  context: ReadingContext,
+): Call | string {
+  const { prompt } = fields;
+  const estimate = estimateOf(plainInputTokens(prompt), prompt);
+  return generation(completionShape, fields, model, estimate, wire, context);
 }
 
 function generation(
   shape: Shape,
   fields: Fields,
   model: string,
-  promptTokens: number,
+  estimate: Estimate,
+  wire: OpenAiWire,
   context: ReadingContext,
 ): Call {
   const bound = maxOutputTokens(fields);
+  const prompt = context.prompt(estimate);
   const head = {
     id: `${shape.idPrefix}-mock-${context.index}`,
     created: context.createdSeconds,
     model,
   };
   const finishReason = (output: number): string => (output === bound ? "length" : "stop");
-  const usage = (output: number): Fields => ({
-    prompt_tokens: promptTokens,
-    completion_tokens: output,
-    total_tokens: promptTokens + output,
-    prompt_tokens_details: { cached_tokens: 0 },
-  });
+  const extra = (at: "whole" | "first" | "last", output: number): Fields =>
+    wire.extra?.(at, usageOf(prompt, output), context) ?? {};
 
   const body = (output: number): string =>
     JSON.stringify({
@@ -114,27 +140,35 @@ function generation(
       choices: [
         { index: 0, ...shape.whole(outputText(0, output)), finish_reason: finishReason(output) },
       ],
-      usage: usage(output),
+      usage: usageOf(prompt, output),
+      ...extra("whole", output),
     });
 
-  const event = (choice: Fields | null, finish: string | null, extra: Fields = {}): string => {
+  const options = fields["stream_options"];
+  const isAsked =
+    context.streamUsage === "asked" && isFields(options) && options["include_usage"] === true;
+
+  const event = (choice: Fields | null, finish: string | null, more: Fields = {}): string => {
     const choices = choice ? [{ index: 0, ...choice, finish_reason: finish }] : [];
-    return `data: ${JSON.stringify({ ...head, object: shape.chunkObject, choices, ...extra })}\n\n`;
+    // Who asked for the usage gets the field in every chunk, null until the last.
+    const usage = isAsked ? { usage: null } : {};
+    const chunk = { ...head, object: shape.chunkObject, choices, ...usage, ...more };
+    return `data: ${JSON.stringify(chunk)}\n\n`;
   };
 
   // Cerebras tells the usage in the chunk that ends the answer; OpenAI, when asked, in one more without choices.
   const ending = (output: number): string => {
-    const last = (extra?: Fields): string => event(shape.piece(""), finishReason(output), extra);
-    if (context.streamUsage === "always") return last({ usage: usage(output) });
-    const options = fields["stream_options"];
-    const asked = isFields(options) && options["include_usage"] === true;
-    return asked && context.streamUsage === "asked"
-      ? last() + event(null, null, { usage: usage(output) })
-      : last();
+    const usage = { usage: usageOf(prompt, output) };
+    const last = (more: Fields): string =>
+      event(shape.piece(""), finishReason(output), { ...more, ...extra("last", output) });
+    if (context.streamUsage === "always") return last(usage);
+    return isAsked ? last({}) + event(null, null, usage) : last({});
   };
 
   function* frames(output: number): Iterable<Frame> {
-    if (shape.opening) yield { text: event(shape.opening, null), producedTokens: 0 };
+    if (shape.opening) {
+      yield { text: event(shape.opening, null, extra("first", output)), producedTokens: 0 };
+    }
     for (let from = 0; from < output; from += context.tokensPerChunk) {
       const to = Math.min(output, from + context.tokensPerChunk);
       yield { text: event(shape.piece(outputText(from, to)), null), producedTokens: to };
@@ -144,17 +178,27 @@ function generation(
 
   return {
     kind: "generation",
-    promptTokens,
+    model,
+    ...prompt,
     maxOutputTokens: bound,
     body,
     frames: fields["stream"] === true ? frames : null,
   };
 }
 
-function readEmbeddings(fields: Fields, model: string): Call | string {
-  const input = fields["input"];
+function usageOf({ promptTokens, cachedTokens }: Prompt, output: number): Fields {
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: output,
+    total_tokens: promptTokens + output,
+    prompt_tokens_details: { cached_tokens: cachedTokens },
+  };
+}
+
+function readEmbeddings(fields: Fields, model: string, context: ReadingContext): Call | string {
+  const { input } = fields;
   if (input === undefined) return "'input' is a required property";
-  const promptTokens = plainInputTokens(input);
+  const prompt = context.prompt(estimateOf(plainInputTokens(input), input));
   const isBatch = Array.isArray(input) && typeof input[0] !== "number";
   const size = typeof fields["dimensions"] === "number" ? fields["dimensions"] : 8;
   if (!Number.isInteger(size) || size < 1 || size > 4096)
@@ -171,12 +215,9 @@ function readEmbeddings(fields: Fields, model: string): Call | string {
     index,
     embedding,
   }));
-  const usage = { prompt_tokens: promptTokens, total_tokens: promptTokens };
-  return {
-    kind: "fixed",
-    promptTokens,
-    body: JSON.stringify({ object: "list", data, model, usage }),
-  };
+  const usage = { prompt_tokens: prompt.promptTokens, total_tokens: prompt.promptTokens };
+  const body = JSON.stringify({ object: "list", data, model, usage });
+  return { kind: "fixed", model, ...prompt, body };
 }
 
 function modelList(models: readonly string[]): string {

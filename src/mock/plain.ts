@@ -1,3 +1,4 @@
+import { retryAfter } from "./profile.ts";
 import type { Profile } from "./profile.ts";
 
 /**
@@ -5,12 +6,16 @@ import type { Profile } from "./profile.ts";
  * counted, not kept, so uploads of any size do.
  */
 export const plain: Profile = {
-  metersTokens: false,
+  units: ["requests"],
   algorithm: "sliding_window",
   limits: {},
   streamUsage: "never",
+  settling: "actual",
+  cachedIsFree: true,
+  chargesRefused: false,
+  idHeader: null,
 
-  async read(request, url) {
+  async read(request, url, context) {
     let bodyBytes = 0;
     if (request.body) for await (const chunk of request.body) bodyBytes += chunk.byteLength;
     const body = JSON.stringify({
@@ -19,12 +24,17 @@ export const plain: Profile = {
       headers: Object.fromEntries(request.headers),
       body_bytes: bodyBytes,
     });
-    return { kind: "call", call: { kind: "fixed", promptTokens: 0, body } };
+    const prompt = context.prompt({ tokens: 0, characters: 0 });
+    return { kind: "call", call: { kind: "fixed", model: "", ...prompt, body } };
   },
 
   reservedTokens: () => 0,
   headers: () => ({}),
-  refusal: ({ window, limit }) =>
-    Response.json({ error: `More than ${limit} requests per ${window}.` }, { status: 429 }),
+  refusal: (refusal) => {
+    const { window, limit } = refusal.by;
+    const error = `More than ${limit} requests per ${window}.`;
+    return Response.json({ error }, { status: 429, headers: retryAfter(refusal) });
+  },
+  outOfCredit: null,
   error: (status, message) => Response.json({ error: message }, { status }),
 };

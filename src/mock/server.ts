@@ -1,8 +1,12 @@
 import { OperationError } from "../errors.ts";
+import { control } from "./control.ts";
 import { createExchange } from "./exchange.ts";
 import type { Exchange } from "./exchange.ts";
+import { readFaultRule } from "./faults.ts";
+import type { LimitValues } from "./limit.ts";
 import { resolveOptions } from "./options.ts";
 import type { MockOptions } from "./options.ts";
+import type { RequestEntry } from "./request-log.ts";
 import type { MockStats } from "./tally.ts";
 import type { LogEntry } from "./usage-log.ts";
 
@@ -14,6 +18,12 @@ export interface Mock {
   stats(): MockStats;
   /** The newest `count` counted requests (default all that are kept), oldest first. */
   log(count?: number): LogEntry[];
+  /** The last 10,000 requests that arrived, oldest first. */
+  requests(): RequestEntry[];
+  /** Changes limits while it runs; what was counted stays. Throws UsageError where a value is no limit. */
+  setLimits(values: LimitValues): void;
+  /** Scripts what happens to coming requests, in the words of `POST /__mock/faults`. Throws UsageError. */
+  fault(rule: Readonly<Record<string, unknown>>): void;
   reset(): void;
   /** Stops listening and cuts what is in flight. */
   stop(): Promise<void>;
@@ -22,7 +32,6 @@ export interface Mock {
 /** Uploads are counted, not kept, so their size does no harm. */
 const maxBodyBytes = 4 * 1024 ** 3;
 const longestIdleSeconds = 255;
-const defaultLogEntries = 10_000;
 
 /**
  * Starts a provider simulator on a socket of its own.
@@ -41,8 +50,14 @@ export function startMock(options: MockOptions = {}): Mock {
     port,
     stats: exchange.stats,
     log: (count = Infinity) => exchange.log(count),
+    requests: exchange.requests,
+    setLimits: exchange.setLimits,
+    fault: (rule) => exchange.addFault(readFaultRule(rule)),
     reset: exchange.reset,
-    stop: () => server.stop(true),
+    stop() {
+      exchange.stop();
+      return server.stop(true);
+    },
   };
 }
 
@@ -69,25 +84,4 @@ function listenProblem(error: unknown, hostname: string, port: number): string {
   if (code === "EADDRINUSE")
     return `${where} is in use already: choose another port, or 0 for a free one.`;
   return `Cannot listen on ${where}: ${error instanceof Error ? error.message : String(error)}`;
-}
-
-/** The simulator's own routes; null where the request is for the provider. */
-function control(request: Request, exchange: Exchange): Response | null {
-  if (!request.url.includes("/__mock/")) return null;
-  const url = new URL(request.url);
-  switch (`${request.method} ${url.pathname}`) {
-    case "GET /__mock/stats":
-      return Response.json(exchange.stats());
-    case "GET /__mock/log":
-      return Response.json(
-        exchange.log(Number(url.searchParams.get("limit")) || defaultLogEntries),
-      );
-    case "POST /__mock/reset":
-      exchange.reset();
-      return Response.json({ message: "Counts cleared." });
-    default:
-      return url.pathname.startsWith("/__mock/")
-        ? Response.json({ error: "Here are GET stats, GET log and POST reset." }, { status: 404 })
-        : null;
-  }
 }

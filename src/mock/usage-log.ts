@@ -1,4 +1,5 @@
 import type { Unit, WindowName } from "./limit.ts";
+import { isSame } from "./quota.ts";
 
 /** A window that is watched, whether or not a limit is set on it. */
 export interface Watch {
@@ -25,13 +26,17 @@ export interface WindowUsage {
 export interface LogEntry {
   at: number;
   tokens: number;
+  /** Someone else's request on the same key. */
+  external?: true;
 }
 
 export interface UsageLog {
   /** Counts one request; the number names it in `revise`. Times must not decrease. */
-  append(at: number, tokens: number): number;
+  append(at: number, tokens: number, isExternal?: boolean): number;
   revise(id: number, tokens: number, at: number): void;
   usage(now: number): WindowUsage[];
+  /** Watches these windows from now on; what is known of one that was watched before is kept. */
+  watch(watches: readonly Watch[], now: number): void;
   /** The newest `count` entries, oldest first. */
   entries(count: number): LogEntry[];
 }
@@ -54,15 +59,17 @@ export function createUsageLog(watches: readonly Watch[], capacity = 1_000_000):
   // Entry `id` stands at index id - dropped.
   let at = new Float64Array(Math.min(1024, capacity));
   let tokens = new Float64Array(at.length);
+  let external = new Uint8Array(at.length);
   let length = 0;
   let dropped = 0;
-  const trackers: Tracker[] = watches.map((watch) => ({
+  const track = (watch: Watch): Tracker => ({
     ...watch,
     tail: 0,
     sum: 0,
     peakReserved: 0,
     peakDropped: 0,
-  }));
+  });
+  let trackers: Tracker[] = watches.map(track);
 
   const amount = (unit: Unit, index: number): number =>
     unit === "requests" ? 1 : (tokens[index] ?? 0);
@@ -95,11 +102,13 @@ export function createUsageLog(watches: readonly Watch[], capacity = 1_000_000):
     if (length < at.length) return;
     if (length < capacity) {
       const size = Math.min(capacity, length * 2);
-      const [oldAt, oldTokens] = [at, tokens];
+      const [oldAt, oldTokens, oldExternal] = [at, tokens, external];
       at = new Float64Array(size);
       tokens = new Float64Array(size);
+      external = new Uint8Array(size);
       at.set(oldAt);
       tokens.set(oldTokens);
+      external.set(oldExternal);
       return;
     }
     const gone = Math.ceil(length / 2);
@@ -111,15 +120,17 @@ export function createUsageLog(watches: readonly Watch[], capacity = 1_000_000):
     }
     at.copyWithin(0, gone);
     tokens.copyWithin(0, gone);
+    external.copyWithin(0, gone);
     length -= gone;
     dropped += gone;
   };
 
   return {
-    append(now, count) {
+    append(now, count, isExternal = false) {
       makeRoom();
       at[length] = now;
       tokens[length] = count;
+      external[length] = isExternal ? 1 : 0;
       const id = dropped + length++;
       for (const tracker of trackers) {
         advance(tracker, now);
@@ -154,11 +165,23 @@ export function createUsageLog(watches: readonly Watch[], capacity = 1_000_000):
         };
       });
     },
+    watch(wanted, now) {
+      trackers = wanted.map((watch) => {
+        const old = trackers.find((tracker) => isSame(tracker, watch));
+        if (old) return { ...old, limit: watch.limit };
+        // A window that nobody watched before: what is left in the log is all that is known of it.
+        const tracker = { ...track(watch), tail: dropped };
+        for (let index = 0; index < length; index++) tracker.sum += amount(watch.unit, index);
+        advance(tracker, now);
+        return { ...tracker, peakReserved: sweep(tracker) };
+      });
+    },
     entries(count) {
       const start = Math.max(0, length - count);
       return Array.from(at.subarray(start, length), (time, index) => ({
         at: time,
         tokens: tokens[start + index] ?? 0,
+        ...(external[start + index] === 1 ? { external: true as const } : {}),
       }));
     },
   };

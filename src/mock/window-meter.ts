@@ -15,6 +15,7 @@ export function windowMeter(limit: Limit): Meter {
   let entries: Entry[] = [];
   let first = 0;
   let sum = 0;
+  let size = limit.limit;
 
   const expire = (now: number): void => {
     for (let entry = entries[first]; entry && entry.at + limit.windowMs <= now;) {
@@ -38,8 +39,8 @@ export function windowMeter(limit: Limit): Meter {
   return {
     waitMs(amount, now) {
       expire(now);
-      if (amount > limit.limit) return Infinity;
-      let excess = sum + amount - limit.limit;
+      if (amount > size) return Infinity;
+      let excess = sum + amount - size;
       if (excess <= 0) return 0;
       for (let index = first; index < entries.length; index++) {
         const entry = entries[index];
@@ -61,14 +62,16 @@ export function windowMeter(limit: Limit): Meter {
         },
       };
     },
-    remaining(now) {
+    used(now) {
       expire(now);
-      return Math.max(0, limit.limit - sum);
+      return sum;
     },
+    capacity: () => size,
     resetMs(now) {
       expire(now);
       const last = entries.at(-1);
       return last && first < entries.length ? last.at + limit.windowMs - now : 0;
     },
+    resize: (limit) => void (size = limit),
   };
 }

@@ -112,10 +112,19 @@ describe("options", () => {
       "requests/minute=120",
       "requests/day=1440000",
       "tokens/minute=1000000",
+      "total_tokens/minute=3000000",
     ]);
-    expect(names([...resolveOptions({ rpm: 0, rpd: 0, tph: 5 }).limits])).toEqual([
+    expect(names([...resolveOptions({ rpm: 0, rpd: 0, tph: 5, total_tpm: 9 }).limits])).toEqual([
       "tokens/minute=1000000",
       "tokens/hour=5",
+      "total_tokens/minute=9",
+    ]);
+    expect(names([...resolveOptions({ rpm: 1, rpd: 0, tpm: 0 }).limits])).toEqual([
+      "requests/minute=1",
+    ]);
+    expect(names([...resolveOptions({ rpd: 0, tpm: 10, total_tpm: 0 }).limits])).toEqual([
+      "requests/minute=1000",
+      "tokens/minute=10",
     ]);
     expect(resolveOptions({ profile: "plain" }).limits).toEqual([]);
     expect(resolveOptions({ profile: "plain", rpm: 5, rps: 2, windowMs: 600 }).limits).toEqual([
@@ -127,6 +136,15 @@ describe("options", () => {
   test.each([
     [{ rpm: -1 }, "rpm"],
     [{ port: 70_000 }, "port"],
+    [{ resetRate: -0.1 }, "reset rate"],
+    [{ stallRate: 2 }, "stall rate"],
+    [{ resetRate: 0.5, stallRate: 0.3, cutRate: 0.3 }, "sum of reset, stall and cut rate"],
+    [{ refuseForMs: -1 }, "refuse for"],
+    [{ externalPrompt: -1 }, "external prompt"],
+    [{ externalLoad: "lots" }, "external load"],
+    [{ profile: "plain" as const, externalLoad: "20%" }, "external load"],
+    [{ profile: "groq" as const, insufficientQuota: true }, "insufficient quota"],
+    [{ output_tpm: NaN }, "output_tpm"],
     [{ errorRate: 1.5 }, "error rate"],
     [{ errorStatus: 200 }, "error status"],
     [{ outputFraction: 2 }, "output fraction"],

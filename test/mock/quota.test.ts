@@ -129,12 +129,12 @@ const cases: {
 
 describe("quota", () => {
   test.each(cases)("$name", ({ algorithm, limits, burst, steps }) => {
-    const quota = createQuota(limitsFrom(limits, minute), algorithm, burst);
+    const quota = createQuota(limitsFrom(limits, minute), algorithm, { burst });
     const decisions: (Decision | undefined)[] = [];
     for (const { atMs, tokens = 0, revise, expect: expected } of steps) {
       if (revise) {
         const decision = decisions[revise.step];
-        if (decision?.kind === "admitted") decision.charge.revise(revise.tokens, atMs);
+        if (decision?.kind === "admitted") decision.charge.revise({ tokens: revise.tokens }, atMs);
         decisions.push(undefined);
         continue;
       }

@@ -1,27 +1,10 @@
 import { connect } from "node:net";
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { mock as mockCli } from "../../src/cli/mock.ts";
 import type { Io } from "../../src/cli/io.ts";
 import { OperationError, UsageError } from "../../src/errors.ts";
 import { startMock } from "../../src/mock/server.ts";
-import type { Mock } from "../../src/mock/server.ts";
-import type { MockOptions } from "../../src/mock/options.ts";
-
-const running: Mock[] = [];
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((mock) => mock.stop()));
-});
-
-function start(options: MockOptions = {}): Mock {
-  const mock = startMock({ port: 0, latencyMs: 0, jitterMs: 0, ...options });
-  running.push(mock);
-  return mock;
-}
-
-/** Waits until `holds`, giving way to the event loop; the test's own timeout ends it. */
-async function eventually(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
-}
+import { eventually, start } from "./sockets.ts";
 
 const streamed = {
   method: "POST",
@@ -165,11 +148,40 @@ describe("cooldown mock", () => {
     expect(await failure(fetch(`${url}/x`))).toBeInstanceOf(Error);
   });
 
+  test("the flags of faults, of others on the key and of limits apart reach the provider", async () => {
+    const { io, written, signal } = run();
+    const args =
+      "--profile anthropic --port 0 --input-tpm 5000 --output-tpm 0 --latency 0 --jitter 0 --external-load 20% --external-prompt 10 --cut-rate 0.5 --reset-rate 0 --stall-rate 0.1 --settling reserved --refuse-for 1h --error-status 529";
+    const ended = mockCli(args.split(" "), io);
+    await eventually(() => written().includes("\n"));
+    const url = /http:\/\/127\.0\.0\.1:\d+/.exec(written())?.[0];
+    const body = JSON.stringify({ model: "m", max_tokens: 5, messages: [{ content: "hi" }] });
+    const answer = await fetch(`${url}/v1/messages`, { method: "POST", body });
+    expect([answer.status, await answer.json()]).toMatchObject([
+      529,
+      { error: { type: "overloaded_error" } },
+    ]);
+    const limits: any = await (await fetch(`${url}/__mock/limits`)).json();
+    expect(limits.map(({ unit, limit }: any) => [unit, limit])).toEqual([
+      ["requests", 1000],
+      ["input_tokens", 5000],
+    ]);
+    signal();
+    await ended;
+  });
+
   test("--help teaches every option and returns", async () => {
     const { io, written } = run();
     await mockCli(["--help"], io);
     for (const words of [
       "--rpm",
+      "--input-tpm",
+      "--external-load",
+      "--cut-rate",
+      "--refuse-for",
+      "openai     rpm 500",
+      "/__mock/faults",
+      "X-Mock-Cached-Tokens",
       "--count-at",
       "--latency",
       "default: 200ms",
@@ -182,7 +194,7 @@ describe("cooldown mock", () => {
 
   test.each([
     ["--prot 1", "unknown option '--prot'"],
-    ["--profile nobody", "cerebras, plain"],
+    ["--profile nobody", "cerebras, openai, anthropic, groq, plain"],
     ["--latency soon", '--latency <duration>: "soon" is not a duration'],
     ["--rpm many", '"many" is not a number'],
     ["--error-rate 2", "error rate is 2"],

@@ -1,17 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { ManualClock } from "./manual-clock.ts";
 import { chat, hello, promptTokens, provider } from "./provider.ts";
-
-/** The JSON of each event of a stream; the text must hold nothing but events and end with [DONE]. */
-function events(text: string): any[] {
-  const parts = text.split("\n\n");
-  expect(parts.pop()).toBe("");
-  expect(parts.pop()).toBe("data: [DONE]");
-  return parts.map((part) => {
-    expect(part).toStartWith("data: ");
-    return JSON.parse(part.slice("data: ".length));
-  });
-}
+import { chunks as events } from "./sse.ts";
 
 async function drain(response: Promise<Response>, clock: ManualClock): Promise<string> {
   const text = response.then((answer) => answer.text());
