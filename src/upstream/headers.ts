@@ -21,7 +21,7 @@ export type Fields = Readonly<Partial<Record<string, string>>>;
 
 /** All of a request's header fields in one go: each look into `Headers` is a call into the runtime. */
 export function fieldsOf(headers: Headers): Fields {
-  return headers.toJSON() as Fields;
+  return headers.toJSON();
 }
 
 /**
