@@ -1,7 +1,8 @@
 import type { Database, Statement } from "bun:sqlite";
 import type { Cost } from "../limit/cost.ts";
 import type { Mark } from "../limit/limit.ts";
-import type { Account } from "./account.ts";
+import type { Account, AccountState } from "./account.ts";
+import type { LearnedLimit } from "./learned.ts";
 import type { Reservation } from "./ledger.ts";
 
 /** The ledger's tables, one statement list a version: append, never change. */
@@ -18,6 +19,12 @@ export const ledgerMigrations: readonly string[] = [
      account INTEGER NOT NULL, limit_key TEXT NOT NULL, slot INTEGER NOT NULL,
      at REAL NOT NULL, value REAL NOT NULL, expires_at REAL,
      PRIMARY KEY (account, limit_key, slot)
+   ) STRICT, WITHOUT ROWID;`,
+  `-- What the provider has told: until when nothing may go, and limits that the file leaves open.
+   CREATE TABLE hold (account INTEGER PRIMARY KEY, until REAL NOT NULL) STRICT;
+   CREATE TABLE learned (
+     account INTEGER NOT NULL, unit TEXT NOT NULL, "window" TEXT NOT NULL, "limit" REAL NOT NULL,
+     PRIMARY KEY (account, unit, "window")
    ) STRICT, WITHOUT ROWID;`,
 ];
 
@@ -64,7 +71,21 @@ export function prepare(database: Database) {
   const opens = database.prepare<OpenRow, [number]>(
     "SELECT id, at, requests, tokens, input_tokens, output_tokens, total_tokens FROM open WHERE account = ? ORDER BY at",
   );
+  const hold = database.prepare("INSERT OR REPLACE INTO hold VALUES (?, ?)");
+  const lift = database.prepare("DELETE FROM hold WHERE account = ?");
+  const learn = database.prepare("INSERT OR REPLACE INTO learned VALUES (?, ?, ?, ?)");
+  const holds = database.prepare<{ until: number }, [number]>(
+    "SELECT until FROM hold WHERE account = ?",
+  );
+  const learned = database.prepare<LearnedLimit, [number]>(
+    'SELECT unit, "window", "limit" FROM learned WHERE account = ?',
+  );
   const all: { finalize(): void }[] = [
+    hold,
+    lift,
+    learn,
+    holds,
+    learned,
     open,
     left,
     remove,
@@ -123,6 +144,16 @@ export function prepare(database: Database) {
       return findAccount.get(name)?.id ?? Number(addAccount.run(name).lastInsertRowid);
     },
     marksOf: (account: number): MarkRow[] => marks.all(account),
+    /** Stores what the provider has told of an account. */
+    told(account: number, state: AccountState): void {
+      if (state.heldUntil > 0) hold.run(account, state.heldUntil);
+      else lift.run(account);
+      for (const { unit, window, limit } of state.learned) learn.run(account, unit, window, limit);
+    },
+    stateOf: (account: number): AccountState => ({
+      heldUntil: holds.get(account)?.until ?? 0,
+      learned: learned.all(account),
+    }),
     openOf: (account: number): OpenRow[] => opens.all(account),
     finalize(): void {
       for (const statement of all) statement.finalize();

@@ -1,5 +1,5 @@
-import type { Cost } from "../limit/cost.ts";
-import type { Entry, Limit } from "../limit/limit.ts";
+import type { Cost, Unit } from "../limit/cost.ts";
+import type { Entry, Limit, LimitHint, WindowName } from "../limit/limit.ts";
 import type { Account, AccountSpec } from "./account.ts";
 
 /** What was charged for one request, over every limit on its way. Opaque to everyone but the ledger. */
@@ -50,6 +50,22 @@ export interface Ledger {
   sent(reservation: Reservation, now: number): void;
   /** The upstream's answer has begun. */
   arrived(reservation: Reservation, now: number): void;
+  /**
+   * What the answer's headers say of the provider's own count, once `arrived` was told. It may only lower what fits,
+   * or set limits that an account's spec leaves open (see `AccountSpec.learns`).
+   */
+  hint(reservation: Reservation, now: number, hints: readonly LimitHint[]): void;
+  /**
+   * The provider refused `reservation` for want of room in `account`, in `unit` and `window` if it said so: others
+   * have used what should have been free. After `hint`, where the refusal had numbers, and before or after `settle`.
+   */
+  refused(
+    account: Account,
+    reservation: Reservation | null,
+    now: number,
+    unit: Unit | null,
+    window: WindowName | null,
+  ): void;
   /** The final cost is `actual`. */
   settle(reservation: Reservation, now: number, actual: Readonly<Cost>): void;
   /** The request never left: nothing is charged. */

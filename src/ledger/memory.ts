@@ -1,8 +1,9 @@
-import type { Cost } from "../limit/cost.ts";
+import type { Cost, Unit } from "../limit/cost.ts";
 import { amountOf } from "../limit/cost.ts";
-import type { Entry, Limit, Outlook } from "../limit/limit.ts";
+import type { Entry, Limit, LimitHint, Outlook, WindowName } from "../limit/limit.ts";
 import type { AccountSpec } from "./account.ts";
 import { Account } from "./account.ts";
+import { tell, tellRefused } from "./hints.ts";
 import type { CostOutlook, Ledger, Reservation, ReserveOptions } from "./ledger.ts";
 
 /** Usage in memory: gone with the process. Also the working state of ledgers that store it. */
@@ -40,6 +41,8 @@ export class MemoryLedger implements Ledger {
     cost: Readonly<Cost>,
     options: ReserveOptions,
   ): Reservation | { retryAt: number } {
+    for (const account of accounts)
+      if (account.heldUntil !== 0 && now >= account.heldUntil) account.lift();
     const limits = limitsOf(accounts);
     if (limits.every((limit) => limit.fits(now, amountOf(cost, limit.unit)))) {
       return this.charge(now, accounts, limits, cost, options.outlook);
@@ -78,6 +81,20 @@ export class MemoryLedger implements Ledger {
 
   arrived(reservation: Reservation, now: number): void {
     each(reservation, (limit, entry) => limit.arrived(entry, now));
+  }
+
+  hint(reservation: Reservation, now: number, hints: readonly LimitHint[]): void {
+    tell(reservation, now, hints);
+  }
+
+  refused(
+    account: Account,
+    reservation: Reservation | null,
+    now: number,
+    unit: Unit | null,
+    window: WindowName | null,
+  ): void {
+    tellRefused(account, reservation, now, unit, window);
   }
 
   settle(reservation: Reservation, now: number, actual: Readonly<Cost>): void {

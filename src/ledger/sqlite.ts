@@ -1,9 +1,10 @@
 import type { Database } from "bun:sqlite";
 import type { Clock } from "../clock.ts";
 import { ProxyError } from "../errors.ts";
-import type { Cost } from "../limit/cost.ts";
+import type { Cost, Unit } from "../limit/cost.ts";
+import type { LimitHint, WindowName } from "../limit/limit.ts";
 import { windowMs } from "../limit/limit.ts";
-import type { Account, AccountSpec } from "./account.ts";
+import type { Account, AccountSpec, AccountState } from "./account.ts";
 import type { MarkRow, OpenRow, Statements, StoredMark } from "./journal.ts";
 import { isJournalled, prepare } from "./journal.ts";
 import type { Ledger, Reservation, ReserveOptions } from "./ledger.ts";
@@ -30,7 +31,8 @@ interface Orphan {
  * - the reservations of one event-loop turn are committed in one transaction, and `committed` resolves after it, so
  *   no request leaves that a restart would forget;
  * - settlements follow in the next transaction, or a little later;
- * - settled charges are kept as marks (a slice's sum, a bucket's level), not as rows of their own.
+ * - settled charges are kept as marks (a slice's sum, a bucket's level), not as rows of their own;
+ * - holds and learned limits are kept, what others were seen to use is not: the first answers tell that anew.
  *
  * After a crash the marks are read back and what was open counts in full until its window ends.
  */
@@ -49,6 +51,8 @@ export class SqliteLedger implements Ledger {
   #left: { reservation: Reservation; at: number }[] = [];
   #closed: Reservation[] = [];
   readonly #dirty = new Set<Account>();
+  /** Accounts of which the provider has told something new. */
+  readonly #told = new Set<Account>();
   /** Marks that a failed transaction could not write. */
   #unsaved: StoredMark[] = [];
   /** Reservations that a failed transaction could not write: there is no row to delete. */
@@ -97,6 +101,8 @@ export class SqliteLedger implements Ledger {
   forget(account: Account): void {
     this.#memory.forget(account);
     this.#dirty.delete(account);
+    this.#told.delete(account);
+    account.onTold = null;
   }
 
   reserve(
@@ -136,6 +142,20 @@ export class SqliteLedger implements Ledger {
 
   arrived(reservation: Reservation, now: number): void {
     this.#memory.arrived(reservation, now);
+  }
+
+  hint(reservation: Reservation, now: number, hints: readonly LimitHint[]): void {
+    this.#memory.hint(reservation, now, hints);
+  }
+
+  refused(
+    account: Account,
+    reservation: Reservation | null,
+    now: number,
+    unit: Unit | null,
+    window: WindowName | null,
+  ): void {
+    this.#memory.refused(account, reservation, now, unit, window);
   }
 
   settle(reservation: Reservation, now: number, actual: Readonly<Cost>): void {
@@ -211,10 +231,12 @@ export class SqliteLedger implements Ledger {
         for (const { reservation, at } of work.left) this.#statements.left(reservation, at);
         for (const reservation of work.closed) this.#statements.remove(reservation);
         for (const mark of marks) this.#statements.mark(mark);
+        for (const account of this.#told) this.#statements.told(account.storeId, account.state);
         if (now - this.#prunedAt > pruneEveryMs) this.#statements.prune(now);
       });
       if (now - this.#prunedAt > pruneEveryMs) this.#prunedAt = now;
       this.#dirty.clear();
+      this.#told.clear();
       this.#healthy = true;
       turn?.resolve();
     } catch (error) {
@@ -256,7 +278,12 @@ export class SqliteLedger implements Ledger {
    * @throws ProxyError if the store cannot be read or written; the account stays unknown to it then
    */
   #load(account: Account): void {
-    const { marks, opens } = this.#read(account);
+    const { marks, opens, state } = this.#read(account);
+    account.restore(state);
+    account.onTold = () => {
+      this.#told.add(account);
+      this.#flushSoon();
+    };
     for (const row of marks) {
       const limit = account.limits.find(({ key }) => key === row.limit_key);
       limit?.restore({ slot: row.slot, at: row.at, value: row.value, expiresAt: Infinity });
@@ -280,10 +307,14 @@ export class SqliteLedger implements Ledger {
     this.#orphans.sort((a, b) => a.until - b.until);
   }
 
-  #read(account: Account): { marks: MarkRow[]; opens: OpenRow[] } {
+  #read(account: Account): { marks: MarkRow[]; opens: OpenRow[]; state: AccountState } {
     try {
       const id = this.#statements.accountId(account.name);
-      const rows = { marks: this.#statements.marksOf(id), opens: this.#statements.openOf(id) };
+      const rows = {
+        marks: this.#statements.marksOf(id),
+        opens: this.#statements.openOf(id),
+        state: this.#statements.stateOf(id),
+      };
       account.storeId = id;
       return rows;
     } catch (error) {

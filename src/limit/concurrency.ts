@@ -60,7 +60,7 @@ export class Concurrency implements Limit {
   }
 
   charge(now: number, amount: number, outlook: Outlook | null): Entry {
-    const entry = newEntry(amount);
+    const entry = newEntry(amount, now);
     this.#running += amount;
     // A slot comes back whole when its request ends, whatever else that is charged.
     if (outlook !== null) this.#forecast.add(entry, now, { endAt: outlook.endAt, amount: 0 });
@@ -83,6 +83,11 @@ export class Concurrency implements Limit {
     entry.state = "closed";
     this.#running -= entry.amount;
   }
+
+  /** Slots are ours alone. */
+  hint(): void {}
+
+  refused(): void {}
 
   usage(): LimitUsage {
     const remaining = Math.max(0, this.#max - this.#running);

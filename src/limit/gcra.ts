@@ -70,7 +70,7 @@ export class Gcra implements Limit {
     const onTime = nowUs - this.#tatUs <= latenessUs;
     this.#tatUs = (onTime ? this.#tatUs : nowUs) + amount * this.#intervalUs;
     this.#movedUs = nowUs;
-    const entry = newEntry(amount);
+    const entry = newEntry(amount, now);
     entry.dueAt = this.#tatUs;
     return entry;
   }
@@ -92,6 +92,11 @@ export class Gcra implements Limit {
     if (entry.dueAt !== this.#tatUs) return;
     this.#tatUs -= entry.amount * this.#intervalUs;
   }
+
+  /** Pace is the operator's own wish, no provider speaks of it. */
+  hint(): void {}
+
+  refused(): void {}
 
   usage(now: number): LimitUsage {
     const limit = Math.max(1, this.#toleranceUs / this.#intervalUs + 1);

@@ -14,8 +14,10 @@ export type WindowName = keyof typeof windowMs;
 export interface Entry {
   /** Units charged: as reserved, later as settled. */
   amount: number;
-  /** `held`: dispatched, perhaps not yet counted by the upstream; `counted`: surely counted; `closed`: settled. */
-  state: "held" | "counted" | "closed";
+  /** When it was charged. */
+  at: number;
+  /** `held`: dispatched, perhaps not yet counted by the upstream; `counted`: surely counted; `closed`: settled. `foreign`: others'. */
+  state: "held" | "counted" | "closed" | "foreign";
   /** When it counts as arrived at the upstream even if no headers came; Infinity until the request was sent. */
   dueAt: number;
   /** The slice of time in which it was counted; only where the algorithm has slices. */
@@ -41,6 +43,18 @@ export interface LimitUsage {
   used: number;
   reserved: number;
   remaining: number;
+  /** What others seem to use of it; only where it is shared. */
+  foreign?: number;
+}
+
+/** What an answer says of a provider's limit, in its headers. Null where it says nothing. */
+export interface LimitHint {
+  unit: Unit;
+  window: WindowName | null;
+  limit: number | null;
+  remaining: number | null;
+  /** When the provider's count starts anew, or its bucket is full, ms since the epoch. */
+  resetAt: number | null;
 }
 
 /** A piece of settled state that survives a restart; what `value` means is the algorithm's own affair. */
@@ -92,6 +106,14 @@ export interface Limit {
   /** The request never left: nothing of it stays. */
   release(entry: Entry, now: number): void;
 
+  /**
+   * The answer to the request of `entry` (null: of one not charged here) says what the provider counts. That only ever
+   * lowers what fits; it is for the caller to see that unit and window are this limit's.
+   */
+  hint(entry: Entry | null, now: number, hint: LimitHint): void;
+  /** The provider refused the request of `entry` (null: one not charged here) because this limit is full. */
+  refused(entry: Entry | null, now: number): void;
+
   usage(now: number): LimitUsage;
   /** Takes over a changed limit; what is used stays used. */
   resize(spec: LimitSpec): void;
@@ -116,7 +138,16 @@ export type LimitSpec =
   | { kind: "leaky_bucket"; requestsPerSecond: number; burst: number }
   | { kind: "concurrency"; max: number };
 
-/** A fresh entry of `amount` units. */
-export function newEntry(amount: number, state: Entry["state"] = "held"): Entry {
-  return { amount, state, dueAt: Infinity, slice: -1, left: 0, refundSlice: -1, refund: 0 };
+/** A fresh entry of `amount` units, charged at `at`. */
+export function newEntry(amount: number, at: number, state: Entry["state"] = "held"): Entry {
+  return {
+    amount,
+    at,
+    state,
+    dueAt: Infinity,
+    slice: -1,
+    left: 0,
+    refundSlice: -1,
+    refund: 0,
+  };
 }

@@ -1,11 +1,16 @@
-import type { Unit } from "./cost.ts";
-import { Deque } from "./deque.ts";
 import { Forecast } from "./forecast.ts";
-import type { Entry, Limit, LimitSpec, LimitUsage, Mark, Outlook, WindowName } from "./limit.ts";
-import { newEntry, windowMs } from "./limit.ts";
+import type { Foreign } from "./foreign.ts";
+import type { Entry, Limit, LimitHint, LimitSpec, LimitUsage, Mark, Outlook } from "./limit.ts";
+import { windowMs } from "./limit.ts";
+import { Metered } from "./metered.ts";
+import { TokenBucket } from "./token-bucket.ts";
 
 /** Slices a window is cut into: whole milliseconds each, and at most 0.2 % of a limit lost to rounding. */
 const slicesPer = { second: 500, minute: 600, hour: 600, day: 600 } as const;
+/** Up to this age, as a part of the window, a settled charge surely is in any window of the upstream's. */
+const surelyIn = 0.9;
+/** Less than this part of them, and the upstream does not count by windows. */
+const tooFew = 0.95;
 
 /**
  * Sliding window: in no span of the window's length does the upstream count more than the limit.
@@ -18,13 +23,7 @@ const slicesPer = { second: 500, minute: 600, hour: 600, day: 600 } as const;
  * Invariant: `#used` is the sum of the ring's live slices, `#open` that of the part not settled yet,
  * `#held` the charges in no slice yet.
  */
-export class SlidingWindow implements Limit {
-  readonly unit: Unit;
-  readonly window: WindowName;
-  readonly key: string;
-  #limit: number;
-  #marginMs: number;
-
+export class SlidingWindow extends Metered implements Limit {
   readonly #sliceMs: number;
   /** Slices that a charge stays: those of a window and the one it began in. */
   readonly #span: number;
@@ -38,50 +37,56 @@ export class SlidingWindow implements Limit {
   #oldest = 0;
   #used = 0;
   #open = 0;
-  #held = 0;
-  /** Sent and perhaps not counted yet, in the order of `dueAt`; may hold entries that were counted meanwhile. */
-  readonly #sent = new Deque<Entry>();
-  /** The largest `dueAt` given: a lowered margin must not disturb the order. */
-  #lastDueAt = 0;
-  readonly #forecast: Forecast;
   readonly #dirty = new Set<number>();
-
-  readonly unsaved = false;
+  /**
+   * The limit counted as a bucket besides, once answers have shown that the upstream has one: with others at it too,
+   * what our window lets go need not have drained there.
+   */
+  #bucket: TokenBucket | null = null;
+  /** The same charges there. */
+  readonly #twins = new WeakMap<Entry, Entry>();
 
   constructor(spec: LimitSpec & { kind: "sliding_window" }) {
-    this.unit = spec.unit;
-    this.window = spec.window;
-    this.key = `${spec.kind} ${spec.unit}/${spec.window}`;
-    this.#limit = spec.limit;
-    this.#marginMs = spec.marginMs;
     const slices = slicesPer[spec.window];
-    this.#sliceMs = windowMs[spec.window] / slices;
+    const sliceMs = windowMs[spec.window] / slices;
+    super(spec, new Forecast(sliceMs, slices));
+    this.#sliceMs = sliceMs;
     this.#span = slices + 1;
     this.#ring = new Float64Array(this.#span);
     this.#openRing = new Float64Array(this.#span);
-    this.#forecast = new Forecast(this.#sliceMs, slices);
-  }
-
-  get max(): number {
-    return this.#limit;
   }
 
   fits(now: number, amount: number): boolean {
-    this.#advance(now);
-    return this.#used + this.#held + amount <= this.#limit;
+    this.advance(now);
+    if (this.#used + this.held + amount + this.others(now) > this.limit) return false;
+    return this.#bucket === null || this.#bucket.fits(now, amount);
   }
 
   fitsAt(now: number, amount: number): number {
-    this.#advance(now);
-    let need = this.#used + this.#held + amount - this.#limit;
+    this.advance(now);
+    if (this.#bucket !== null)
+      return Math.max(this.#fitsAt(now, amount), this.#bucket.fitsAt(now, amount));
+    return this.foreign === null
+      ? this.#fitsAt(now, amount)
+      : this.#fitsBeside(this.foreign, now, amount);
+  }
+
+  /** A function of its own: what makes a closure costs its caller an object, whether or not it is reached. */
+  #fitsBeside(foreign: Foreign, now: number, amount: number): number {
+    return foreign.fitsAt(now, (others) => this.#fitsAt(now, amount + others));
+  }
+
+  /** When `amount` fits if others use nothing. */
+  #fitsAt(now: number, amount: number): number {
+    let need = this.#used + this.held + amount - this.limit;
     if (need <= 0) return now;
-    if (amount > this.#limit) return Infinity;
+    if (amount > this.limit) return Infinity;
     for (let slice = this.#firstUsed(); slice <= this.#head; slice++) {
       need -= this.#in(this.#ring, slice);
       if (need <= 0) return this.#freeAt(slice);
     }
-    for (let i = 0; i < this.#sent.length; i++) {
-      const entry = this.#sent.at(i);
+    for (let i = 0; i < this.waiting.length; i++) {
+      const entry = this.waiting.at(i);
       if (entry?.state !== "held") continue;
       need -= entry.amount;
       if (need <= 0) return this.#freeAt(Math.floor(entry.dueAt / this.#sliceMs));
@@ -91,21 +96,26 @@ export class SlidingWindow implements Limit {
   }
 
   expectedAt(now: number, amount: number): number {
-    this.#advance(now);
-    let need = this.#used + this.#held + amount - this.#limit;
+    const at = this.#expectedAt(now, amount);
+    return this.#bucket === null ? at : Math.max(at, this.#bucket.expectedAt(now, amount));
+  }
+
+  #expectedAt(now: number, amount: number): number {
+    this.advance(now);
+    let need = this.#used + this.held + amount + this.others(now) - this.limit;
     if (need <= 0) return now;
     for (let slice = this.#head + 1; slice <= this.#head + this.#span; slice++) {
-      need -= this.#in(this.#ring, slice - this.#span) + this.#forecast.within(now, slice);
+      need -= this.#in(this.#ring, slice - this.#span) + this.forecast.within(now, slice);
       if (need <= 0) return slice * this.#sliceMs;
     }
     return this.fitsAt(now, amount);
   }
 
   earliestAt(now: number, amount: number): number {
-    this.#advance(now);
-    let need = this.#used - this.#open + amount - this.#limit;
+    this.advance(now);
+    let need = this.#used - this.#open + amount - this.limit;
     if (need <= 0) return now;
-    if (amount > this.#limit) return Infinity;
+    if (amount > this.limit) return Infinity;
     for (let slice = this.#firstUsed(); slice <= this.#head; slice++) {
       need -= this.#in(this.#ring, slice) - this.#in(this.#openRing, slice);
       if (need <= 0) return this.#freeAt(slice);
@@ -114,52 +124,80 @@ export class SlidingWindow implements Limit {
   }
 
   roomAt(now: number, at: number): number {
-    this.#advance(now);
-    let used = this.#used + this.#held;
+    this.advance(now);
+    let used = this.#used + this.held;
     const slices = Math.min(Math.floor(at / this.#sliceMs) - this.#head, this.#span);
     const end = this.#head - this.#span + 1 + slices;
     for (let slice = this.#firstUsed(); slice < end; slice++) used -= this.#in(this.#ring, slice);
     // Only after all of the ring do those leave that are not counted yet; see `fitsAt`.
     if (at >= this.#allFreeAt(now)) used = 0;
     else if (slices === this.#span) {
-      for (let i = 0; i < this.#sent.length; i++) {
-        const entry = this.#sent.at(i);
+      for (let i = 0; i < this.waiting.length; i++) {
+        const entry = this.waiting.at(i);
         if (entry?.state !== "held") continue;
         if (this.#freeAt(Math.floor(entry.dueAt / this.#sliceMs)) > at) break;
         used -= entry.amount;
       }
     }
-    return this.#limit - used;
+    const room = this.limit - used - this.others(at);
+    return this.#bucket === null ? room : Math.min(room, this.#bucket.roomAt(now, at));
   }
 
   expectedRoomAt(now: number, at: number): number {
-    return Math.min(this.#limit, this.roomAt(now, at) + this.#forecast.by(now, at));
+    const room = this.#expectedRoomAt(now, at);
+    return this.#bucket === null ? room : Math.min(room, this.#bucket.expectedRoomAt(now, at));
   }
 
-  charge(now: number, amount: number, outlook: Outlook | null): Entry {
-    this.#advance(now);
-    const entry = newEntry(amount);
-    this.#held += amount;
-    if (outlook !== null) this.#forecast.add(entry, now, outlook);
+  #expectedRoomAt(now: number, at: number): number {
+    return Math.min(this.limit - this.others(at), this.roomAt(now, at) + this.forecast.by(now, at));
+  }
+
+  override charge(now: number, amount: number, outlook: Outlook | null): Entry {
+    const entry = super.charge(now, amount, outlook);
+    if (this.#bucket !== null) this.#twins.set(entry, this.#bucket.charge(now, amount, outlook));
     return entry;
   }
 
-  sent(entry: Entry, now: number): void {
-    if (entry.state !== "held" || entry.dueAt !== Infinity) return;
-    this.#lastDueAt = Math.max(this.#lastDueAt, now + this.#marginMs);
-    entry.dueAt = this.#lastDueAt;
-    this.#sent.push(entry);
+  override sent(entry: Entry, now: number): void {
+    super.sent(entry, now);
+    const twin = this.#twinOf(entry);
+    if (twin !== null) this.#bucket?.sent(twin, now);
   }
 
-  arrived(entry: Entry, now: number): void {
-    this.#advance(now);
-    if (entry.state === "held") this.#count(entry, this.#head);
+  override arrived(entry: Entry, now: number): void {
+    super.arrived(entry, now);
+    const twin = this.#twinOf(entry);
+    if (twin !== null) this.#bucket?.arrived(twin, now);
+  }
+
+  override release(entry: Entry, now: number): void {
+    super.release(entry, now);
+    const twin = this.#twinOf(entry);
+    if (twin !== null) this.#bucket?.release(twin, now);
+  }
+
+  override hint(entry: Entry | null, now: number, hint: LimitHint): void {
+    if (this.#bucket === null && entry !== null && this.#drainsThere(entry, now, hint))
+      this.#beginBucket(now, hint);
+    else if (this.#bucket === null) super.hint(entry, now, hint);
+    // Told of a request from before it began, it would take others' for ours and ours for others'.
+    else {
+      const twin = entry === null ? null : this.#twinOf(entry);
+      if (twin !== null) this.#bucket.hint(twin, now, hint);
+    }
+  }
+
+  override refused(entry: Entry | null, now: number): void {
+    if (this.#bucket === null) super.refused(entry, now);
+    else this.#bucket.refused(entry === null ? null : this.#twinOf(entry), now);
   }
 
   settle(entry: Entry, now: number, actual: number): void {
     this.arrived(entry, now);
     if (entry.state === "closed") return;
-    this.#forecast.remove(entry, now);
+    const twin = this.#twinOf(entry);
+    if (twin !== null) this.#bucket?.settle(twin, now, actual);
+    this.forecast.remove(entry, now);
     entry.state = "closed";
     const over = actual - entry.amount;
     if (this.#live(entry.slice)) {
@@ -169,36 +207,21 @@ export class SlidingWindow implements Limit {
       if (over < 0) this.#use(entry.slice, over);
     }
     // More than reserved: counted from now on, even past the limit. What is over is debt, never forgotten.
-    if (over > 0) this.#use(this.#head, over);
+    if (over > 0) {
+      this.#use(this.#head, over);
+      this.rose(now);
+    }
     entry.amount = actual;
   }
 
-  release(entry: Entry, now: number): void {
-    this.#advance(now);
-    if (entry.state === "closed") return;
-    this.#forecast.remove(entry, now);
-    if (entry.state === "held") {
-      this.#held -= entry.amount;
-      entry.state = "closed";
-    } else this.settle(entry, now, 0);
-  }
-
   usage(now: number): LimitUsage {
-    this.#advance(now);
-    const reserved = this.#held + this.#open;
+    this.advance(now);
+    const reserved = this.held + this.#open;
     const used = this.#used - this.#open;
-    return {
-      limit: this.#limit,
-      used,
-      reserved,
-      remaining: Math.max(0, this.#limit - used - reserved),
-    };
-  }
-
-  resize(spec: LimitSpec): void {
-    if (spec.kind !== "sliding_window") return;
-    this.#limit = spec.limit;
-    this.#marginMs = spec.marginMs;
+    const foreign = this.others(now);
+    const remaining = Math.max(0, this.limit - used - reserved - foreign);
+    const usage = { limit: this.limit, used, reserved, remaining };
+    return foreign > 0 ? { ...usage, foreign } : usage;
   }
 
   /** One mark for each slice that settled charges changed: `at` is its start, `value` its settled units. */
@@ -214,15 +237,62 @@ export class SlidingWindow implements Limit {
   }
 
   restore(mark: Mark): void {
-    this.#advance(mark.at);
+    this.advance(mark.at);
     if (!this.#live(mark.slot)) return;
     this.#add(this.#ring, mark.slot, mark.value);
     this.#used += mark.value;
   }
 
   idle(now: number): boolean {
-    this.#advance(now);
-    return this.#used === 0 && this.#held === 0;
+    this.advance(now);
+    return this.#used === 0 && this.held === 0 && (this.foreign?.idle(now) ?? true);
+  }
+
+  protected count(entry: Entry): void {
+    this.#countIn(entry, this.#head);
+  }
+
+  protected charged(): number {
+    return this.#used + this.held;
+  }
+
+  /** Nothing drains: what others use is a level of its own. */
+  protected chargeForeign(): void {}
+
+  /** The charge in the bucket that is the same as `entry`, if it was made since there is one. */
+  #twinOf(entry: Entry): Entry | null {
+    return this.#bucket === null ? null : (this.#twins.get(entry) ?? null);
+  }
+
+  /**
+   * Whether the answer to a request proves that the upstream counts less than any window would: that its count drains as
+   * a bucket does. Settled charges that were counted before the request left, and lately enough, are in any window.
+   */
+  #drainsThere(entry: Entry, now: number, { limit, remaining }: LimitHint): boolean {
+    if (limit === null || remaining === null || !(remaining >= 0) || remaining > limit)
+      return false;
+    this.advance(now);
+    const youngest = Math.floor(entry.at / this.#sliceMs) - 1;
+    const oldest = Math.floor((now - surelyIn * windowMs[this.window]) / this.#sliceMs);
+    const most = (limit - remaining + 1) / tooFew;
+    let surely = 0;
+    for (let slice = Math.max(this.#firstUsed(), oldest); slice <= youngest; slice++)
+      surely += this.#in(this.#ring, slice) - this.#in(this.#openRing, slice);
+    return surely > most;
+  }
+
+  /** Counts as a bucket from now on, beginning with what the upstream misses and what may not be counted there yet. */
+  #beginBucket(now: number, { limit, remaining }: LimitHint): void {
+    const { unit, window, marginMs } = this;
+    this.#bucket = new TokenBucket({
+      kind: "token_bucket",
+      unit,
+      window,
+      limit: this.limit,
+      marginMs,
+    });
+    this.#bucket.begin(now, (limit ?? 0) - (remaining ?? 0) + this.held);
+    this.foreign = null;
   }
 
   /** When all of `slice` is a window old. */
@@ -232,9 +302,7 @@ export class SlidingWindow implements Limit {
 
   /** When everything charged is a window old, if what has not left in full leaves now. */
   #allFreeAt(now: number): number {
-    return this.#freeAt(
-      Math.floor(Math.max(now + this.#marginMs, this.#lastDueAt) / this.#sliceMs),
-    );
+    return this.#freeAt(Math.floor(this.allCountedAt(now) / this.#sliceMs));
   }
 
   #live(slice: number): boolean {
@@ -274,8 +342,8 @@ export class SlidingWindow implements Limit {
   }
 
   /** Moves a held charge into the slice in which the upstream has counted it at the latest. */
-  #count(entry: Entry, slice: number): void {
-    this.#held -= entry.amount;
+  #countIn(entry: Entry, slice: number): void {
+    this.held -= entry.amount;
     entry.state = "counted";
     entry.slice = slice;
     if (!this.#live(slice)) return;
@@ -286,7 +354,7 @@ export class SlidingWindow implements Limit {
   }
 
   /** Lets time pass: empties slices that are a window old, and counts what is due. */
-  #advance(now: number): void {
+  protected advance(now: number): void {
     const head = Math.floor(now / this.#sliceMs);
     if (head > this.#head) {
       // While all of the ring is empty, places can be counted anew.
@@ -303,12 +371,12 @@ export class SlidingWindow implements Limit {
       }
       this.#head = head;
     }
-    for (let entry = this.#sent.at(0); entry !== undefined; entry = this.#sent.at(0)) {
+    for (let entry = this.waiting.at(0); entry !== undefined; entry = this.waiting.at(0)) {
       if (entry.state === "held") {
         if (entry.dueAt > now) return;
-        this.#count(entry, Math.floor(entry.dueAt / this.#sliceMs));
+        this.#countIn(entry, Math.floor(entry.dueAt / this.#sliceMs));
       }
-      this.#sent.shift();
+      this.waiting.shift();
     }
   }
 }

@@ -6,7 +6,7 @@ import type { Ledger, Reservation } from "../../src/ledger/ledger.ts";
 import { MemoryLedger } from "../../src/ledger/memory.ts";
 import { ledgerMigrations } from "../../src/ledger/journal.ts";
 import { SqliteLedger } from "../../src/ledger/sqlite.ts";
-import type { LimitUsage } from "../../src/limit/limit.ts";
+import type { LimitSpec, LimitUsage } from "../../src/limit/limit.ts";
 import { openDatabase } from "../../src/storage/sqlite.ts";
 import { FakeClock } from "../clock.ts";
 import { account, bucket, leaky, rpm, slots, tokens, tpm } from "../ledger/costs.ts";
@@ -167,6 +167,75 @@ describe.each(ledgers)("$name ledger", ({ make }) => {
     expect(usage()).toEqual({
       "a token_bucket tokens/minute": { limit: 50, used: 0, reserved: 0, remaining: 50 },
     });
+    ledger.close();
+  });
+
+  test("nothing goes while an account is held, and the hold leaves with the first that goes", () => {
+    const { clock, ledger, accounts } = setUp([account("a", [rpm(5)]), account("b", [tpm(100)])]);
+    const [, held] = accounts as [Account, Account];
+    held.hold(clock.now() + 2_000);
+    expect(ledger.reserve(clock.now(), accounts, tokens(1), options)).toEqual({
+      retryAt: clock.now() + 2_000,
+    });
+    clock.advance(2_000);
+    const made = reserve(ledger, clock.now(), accounts, 1);
+    expect(made.limits).toHaveLength(2);
+    expect(held.heldUntil).toBe(0);
+    held.hold(clock.now() + 2_000);
+    ledger.settle(made, clock.now(), tokens(1));
+    expect(ledger.reserve(clock.now(), accounts, tokens(1), options)).toHaveProperty("retryAt");
+    held.lift();
+    reserve(ledger, clock.now(), accounts, 1);
+    ledger.close();
+  });
+
+  test("hints lower what fits, each in its unit and window; without a window in the shortest", () => {
+    const perDay = { ...rpm(1_000), window: "day" } as LimitSpec;
+    const { clock, ledger, accounts, usage } = setUp([account("a", [perDay, rpm(10), tpm(100)])]);
+    const made = reserve(ledger, clock.now(), accounts, 10);
+    ledger.sent(made, clock.now());
+    ledger.arrived(made, clock.now());
+    const nothing = { limit: null, resetAt: null };
+    ledger.hint(made, clock.now(), [
+      { ...nothing, unit: "requests", window: null, remaining: 4 },
+      { ...nothing, unit: "tokens", window: "hour", remaining: 0 },
+    ]);
+    expect(usage()["a sliding_window requests/minute"]?.remaining).toBeLessThanOrEqual(4);
+    expect(usage()["a sliding_window requests/day"]?.remaining).toBe(999);
+    expect(usage()["a sliding_window tokens/minute"]?.remaining).toBe(90);
+    const [first] = accounts as [Account];
+    ledger.refused(first, made, clock.now(), null, null);
+    expect(usage()["a sliding_window tokens/minute"]?.remaining).toBe(90);
+    ledger.refused(first, made, clock.now(), "tokens", "minute");
+    expect(usage()["a sliding_window tokens/minute"]?.remaining).toBeLessThanOrEqual(0);
+    ledger.settle(made, clock.now(), tokens(0));
+    expect(usage()["a sliding_window tokens/minute"]?.remaining).toBeLessThanOrEqual(0);
+    ledger.close();
+  });
+
+  test("limits are learned only where the account says so, with what was used before as others'", () => {
+    const { clock, ledger, accounts } = setUp([
+      account("a", [rpm(10)], { learns: true }),
+      account("b", [rpm(10)]),
+    ]);
+    const made = reserve(ledger, clock.now(), accounts, 1);
+    const hint = {
+      unit: "tokens",
+      window: "minute",
+      limit: 100,
+      remaining: 40,
+      resetAt: null,
+    } as const;
+    ledger.hint(made, clock.now(), [hint]);
+    ledger.hint(made, clock.now(), [hint]);
+    const [learning, other] = accounts as [Account, Account];
+    expect(learning.learned).toHaveLength(1);
+    expect(other.learned).toEqual([]);
+    const [, learned] = learning.limits;
+    expect(learned?.usage(clock.now()).remaining).toBeLessThanOrEqual(40);
+    ledger.settle(made, clock.now(), tokens(1));
+    ledger.settle(made, clock.now(), tokens(1));
+    expect(ledger.reserve(clock.now(), [learning], tokens(50), options)).toHaveProperty("retryAt");
     ledger.close();
   });
 

@@ -47,7 +47,7 @@ test.each([
             return only(store.ledger).limits.every((one) => one.fits(now, amount));
           },
           charge(now, amount, _outlook, { sendMs }) {
-            const entry = newEntry(amount);
+            const entry = newEntry(amount, now);
             mine.set(entry, { store, reservation: reserve(store, now, amount, sendMs > 100) });
             // Not dispatched before it is committed.
             clock.advance(0);

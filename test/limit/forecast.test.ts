@@ -29,7 +29,7 @@ test("agrees with a list of what is expected when", () => {
         const head = Math.floor(now / sliceMs);
         const chosen = model[which % Math.max(1, model.length)];
         if (add) {
-          const entry = newEntry(amount);
+          const entry = newEntry(amount, now);
           forecast.add(entry, now, { endAt: now + inMs, amount: final });
           const slice = Math.min(
             Math.max(Math.ceil((now + inMs) / sliceMs), head + 1),

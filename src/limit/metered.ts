@@ -1,0 +1,178 @@
+import type { Unit } from "./cost.ts";
+import { Deque } from "./deque.ts";
+import type { Forecast } from "./forecast.ts";
+import { Foreign } from "./foreign.ts";
+import type { Entry, LimitHint, LimitSpec, Outlook, WindowName } from "./limit.ts";
+import { newEntry, windowMs } from "./limit.ts";
+import { Peaks } from "./peaks.ts";
+import { isPlausible, Told } from "./told.ts";
+
+/** What an upstream counts over a window, by whichever algorithm. */
+export type MeteredSpec = LimitSpec & { kind: "sliding_window" | "token_bucket" };
+
+/**
+ * The half of a limit that does not depend on how charges end: those on their way to the upstream, and what its
+ * answers tell.
+ *
+ * A charge is *held* from dispatch until the upstream has surely counted it: its headers arrived, or the arrival margin
+ * has passed since the request was sent, whichever is first.
+ */
+export abstract class Metered {
+  readonly unit: Unit;
+  readonly window: WindowName;
+  readonly key: string;
+  readonly unsaved = false;
+  /** The limit in force: the operator's, or a lower one that the provider tells. */
+  protected limit: number;
+  protected marginMs: number;
+  /** Units charged and perhaps not counted yet. */
+  protected held = 0;
+  /** Sent and perhaps not counted yet, in the order of `dueAt`; may hold entries that were counted meanwhile. */
+  protected readonly waiting = new Deque<Entry>();
+  /** The largest `dueAt` given: a lowered margin must not disturb the order. */
+  protected lastDueAt = 0;
+  protected readonly forecast: Forecast;
+  /** What others use; null until an answer says that there are any. */
+  protected foreign: Foreign | null = null;
+  readonly #drains: boolean;
+  /** From the first answer on that tells anything, and since when that is. */
+  #peaks: Peaks | null = null;
+  #peaksFrom = 0;
+  #told: Told | null = null;
+  #configured: number;
+  /** What an answer said remains, and when. */
+  #remaining = 0;
+  #remainingAt = -Infinity;
+
+  constructor(spec: MeteredSpec, forecast: Forecast) {
+    this.unit = spec.unit;
+    this.window = spec.window;
+    this.key = `${spec.kind} ${spec.unit}/${spec.window}`;
+    this.limit = spec.limit;
+    this.marginMs = spec.marginMs;
+    this.forecast = forecast;
+    this.#configured = spec.limit;
+    this.#drains = spec.kind === "token_bucket";
+  }
+
+  get max(): number {
+    return this.limit;
+  }
+
+  /** Lets time pass. */
+  protected abstract advance(now: number): void;
+  /** Takes a held charge as counted, just now. */
+  protected abstract count(entry: Entry): void;
+  /** Units charged in all. */
+  protected abstract charged(): number;
+  /** Charges what others were found to have used, or takes it back where negative; only where it drains. */
+  protected abstract chargeForeign(now: number, amount: number): void;
+  abstract settle(entry: Entry, now: number, actual: number): void;
+
+  charge(now: number, amount: number, outlook: Outlook | null): Entry {
+    this.advance(now);
+    const entry = newEntry(amount, now);
+    this.held += amount;
+    if (this.#peaks !== null) this.#peaks.see(now, this.charged());
+    if (outlook !== null) this.forecast.add(entry, now, outlook);
+    return entry;
+  }
+
+  sent(entry: Entry, now: number): void {
+    if (entry.state !== "held" || entry.dueAt !== Infinity) return;
+    this.lastDueAt = Math.max(this.lastDueAt, now + this.marginMs);
+    entry.dueAt = this.lastDueAt;
+    this.waiting.push(entry);
+  }
+
+  arrived(entry: Entry, now: number): void {
+    this.advance(now);
+    if (entry.state === "held") this.count(entry);
+  }
+
+  release(entry: Entry, now: number): void {
+    this.advance(now);
+    if (entry.state === "closed") return;
+    this.forecast.remove(entry, now);
+    if (entry.state === "held") {
+      this.held -= entry.amount;
+      entry.state = "closed";
+    } else this.settle(entry, now, 0);
+  }
+
+  hint(entry: Entry | null, now: number, hint: LimitHint): void {
+    const { limit, remaining } = hint;
+    this.advance(now);
+    if (limit !== null && !isPlausible(this.#configured, limit)) return;
+    if (limit !== null) this.#tell(limit);
+    if (remaining === null || !(remaining >= 0) || (limit !== null && remaining > limit)) return;
+    this.#remaining = remaining;
+    this.#remainingAt = now;
+    // The provider counted this request, and looked at what remains, at some moment since it was charged. At none of
+    // them was more of ours charged there than here, so all that is missing beyond our peak is others'.
+    const peaks = this.#peaks ?? this.#beginPeaks(now);
+    // Of requests that left before anything was told, nobody knows what was charged beside them.
+    if (entry !== null && entry.at < this.#peaksFrom) return;
+    const own = entry === null ? this.charged() : peaks.since(entry.at, now);
+    const excess = this.limit - remaining - own;
+    if (this.foreign === null) {
+      if (excess < 1) return;
+      this.foreign = new Foreign(this.window, this.limit, this.marginMs, this.#drains);
+    }
+    const known = this.#drains ? 0 : this.foreign.level(now);
+    const change = this.foreign.sample(now, excess - known, entry === null ? 0 : now - entry.at);
+    if (this.#drains && change !== 0) this.chargeForeign(now, change);
+  }
+
+  refused(entry: Entry | null, now: number): void {
+    this.advance(now);
+    this.foreign ??= new Foreign(this.window, this.limit, this.marginMs, this.#drains);
+    // What was refused was not counted, so it is no part of what fills the limit.
+    const isOpen = entry?.state === "held" || entry?.state === "counted";
+    const own = this.charged() - (isOpen ? entry.amount : 0);
+    const remaining = this.#remainingAt === now ? this.#remaining : 0;
+    const known = this.#drains ? 0 : this.foreign.level(now);
+    const change = this.foreign.refused(now, this.limit - remaining - own - known);
+    if (this.#drains && change > 0) this.chargeForeign(now, change);
+  }
+
+  resize(spec: LimitSpec): void {
+    if (!("limit" in spec) || spec.unit !== this.unit || spec.window !== this.window) return;
+    this.#configured = spec.limit;
+    this.marginMs = spec.marginMs;
+    this.#resize();
+  }
+
+  /** Units that others seem to use, or will before we hear of it. */
+  protected others(now: number): number {
+    return this.foreign === null ? 0 : this.foreign.at(now);
+  }
+
+  /** More is charged than before. */
+  protected rose(now: number): void {
+    this.#peaks?.see(now, this.charged());
+  }
+
+  /** When everything charged is surely counted, if what has not left in full leaves now. */
+  protected allCountedAt(now: number): number {
+    return Math.max(now + this.marginMs, this.lastDueAt);
+  }
+
+  #beginPeaks(now: number): Peaks {
+    this.#peaks = new Peaks(windowMs[this.window]);
+    this.#peaks.see(now, this.charged());
+    this.#peaksFrom = now;
+    return this.#peaks;
+  }
+
+  #tell(limit: number): void {
+    if (this.#told === null && limit >= this.#configured) return;
+    this.#told ??= new Told();
+    if (this.#told.see(this.#configured, limit)) this.#resize();
+  }
+
+  #resize(): void {
+    this.limit = this.#told === null ? this.#configured : this.#told.within(this.#configured);
+    this.foreign?.resize(this.limit, this.marginMs);
+  }
+}

@@ -1,0 +1,36 @@
+/** So many answers have to agree before a limit is believed. */
+const believedAfter = 3;
+/** A limit this many times smaller or larger than ours is about something else. */
+const plausibleFactor = 1_000;
+
+/**
+ * What limit the provider says it has, where the operator wrote one too: a lower one is in force while answers say so,
+ * a higher one changes nothing.
+ */
+export class Told {
+  #limit = Infinity;
+  #last = 0;
+  #agreeing = 0;
+
+  /** The limit in force beside the operator's `limit`. */
+  within(limit: number): number {
+    return Math.min(limit, this.#limit);
+  }
+
+  /**
+   * An answer speaks of `told` units.
+   * @returns whether the limit in force may have changed
+   */
+  see(limit: number, told: number): boolean {
+    this.#agreeing = told === this.#last ? this.#agreeing + 1 : 1;
+    this.#last = told;
+    if (this.#agreeing !== believedAfter) return false;
+    this.#limit = told >= limit ? Infinity : told;
+    return true;
+  }
+}
+
+/** Whether `told` of a limit that the operator gave as `limit` can be meant; 0 or less never is. */
+export function isPlausible(limit: number, told: number): boolean {
+  return told > 0 && told * plausibleFactor >= limit && told <= limit * plausibleFactor;
+}

@@ -1,0 +1,156 @@
+import { describe, expect, test } from "bun:test";
+import * as fc from "fast-check";
+
+import type { Entry, Limit, LimitHint } from "../../src/limit/limit.ts";
+import { SlidingWindow } from "../../src/limit/sliding-window.ts";
+import { TokenBucket } from "../../src/limit/token-bucket.ts";
+import { counted } from "./upstream.ts";
+
+const start = 1_700_000_000_000;
+const minute = { unit: "requests", window: "minute", limit: 100, marginMs: 1_000 } as const;
+
+function hint(remaining: number | null, limit: number | null = 100): LimitHint {
+  return { unit: "requests", window: "minute", limit, remaining, resetAt: null };
+}
+
+const kinds: { name: string; make(): Limit }[] = [
+  { name: "window", make: () => new SlidingWindow({ kind: "sliding_window", ...minute }) },
+  { name: "bucket", make: () => new TokenBucket({ kind: "token_bucket", ...minute }) },
+];
+
+describe.each(kinds)("$name", ({ make }) => {
+  test("what is missing beyond our own use is others', and lowers the room", () => {
+    const limit = make();
+    const entry = counted(limit, start, 10);
+    limit.hint(entry, start, hint(90));
+    expect(limit.usage(start).remaining).toBe(90);
+    limit.hint(entry, start, hint(60));
+    const { remaining, foreign, used, reserved } = limit.usage(start);
+    expect(used + reserved).toBe(10);
+    expect(foreign).toBeGreaterThanOrEqual(30);
+    expect(remaining).toBeLessThanOrEqual(60);
+    expect(remaining).toBeGreaterThanOrEqual(50);
+  });
+
+  test("more than we think is left changes nothing", () => {
+    const limit = make();
+    const entry = counted(limit, start, 50);
+    limit.hint(entry, start, hint(100));
+    limit.hint(entry, start, hint(5_000, 5_000));
+    expect(limit.usage(start).remaining).toBe(50);
+    expect(limit.max).toBe(100);
+  });
+
+  test.each([
+    hint(101),
+    hint(-1),
+    hint(Number.NaN),
+    hint(null),
+    hint(0, 0),
+    hint(0, 0.05),
+    hint(0, 200_000),
+  ])("is not impressed by %j", (told) => {
+    const limit = make();
+    limit.hint(counted(limit, start, 10), start, told);
+    expect(limit.usage(start).remaining).toBe(90);
+    expect(limit.max).toBe(100);
+  });
+
+  test("answers that show less lower it again", () => {
+    const limit = make();
+    limit.hint(counted(limit, start, 1), start, hint(49));
+    let at = start;
+    for (let i = 0; i < 4; i++) {
+      at += 1_000;
+      limit.hint(counted(limit, at, 1), at, hint(98 - i));
+    }
+    expect(limit.usage(at).foreign ?? 0).toBeLessThanOrEqual(5);
+  });
+
+  test("a lower limit told by three answers is in force until answers say otherwise", () => {
+    const limit = make();
+    const entry = counted(limit, start, 1);
+    for (const [told, max] of [
+      [80, 100],
+      [80, 100],
+      [80, 80],
+      [500, 80],
+      [500, 80],
+      [500, 100],
+    ] as const) {
+      limit.hint(entry, start, hint(null, told));
+      expect(limit.max).toBe(max);
+    }
+  });
+
+  test("a refusal without numbers means that it is full, whatever we think", () => {
+    const limit = make();
+    const entry = counted(limit, start, 10);
+    limit.refused(entry, start);
+    limit.settle(entry, start, 0);
+    expect(limit.fits(start, 1)).toBe(false);
+    expect(limit.earliestAt(start, 1)).toBe(start);
+    const at = limit.fitsAt(start, 1);
+    expect(at).toBeLessThanOrEqual(start + 60_100);
+    expect(limit.fits(at, 1)).toBe(true);
+  });
+
+  test("what others used ends by itself when no answer speaks of it any more", () => {
+    const limit = make();
+    limit.hint(counted(limit, start, 1), start, hint(0));
+    expect(limit.idle(start + 100_000)).toBe(false);
+    expect(limit.fits(start + 62_000, 10)).toBe(true);
+    expect(limit.idle(start + 181_000)).toBe(true);
+    expect(limit.usage(start + 181_000).remaining).toBe(100);
+  });
+});
+
+test("decisions agree with each other whatever is told, and room is never more than without it", () => {
+  const step = fc.record({
+    gapMs: fc.oneof({ weight: 5, arbitrary: fc.nat(900) }, fc.nat(70_000)),
+    what: fc.constantFrom("charge", "charge", "hint", "hint", "refused", "settle"),
+    amount: fc.integer({ min: 0, max: 60 }),
+    which: fc.nat(1_000),
+    told: fc.integer({ min: 0, max: 110 }),
+  });
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...kinds),
+      fc.array(step, { minLength: 5, maxLength: 60, size: "max" }),
+      ({ name, make }, steps) => {
+        const limit = make();
+        const plain = make();
+        const made: { told: Entry; plain: Entry }[] = [];
+        let now = start;
+        for (const { gapMs, what, amount, which, told } of steps) {
+          now += gapMs;
+          const fits = limit.fits(now, amount);
+          const fitsAt = limit.fitsAt(now, amount);
+          expect(fitsAt <= now).toBe(fits);
+          expect(limit.earliestAt(now, amount)).toBeLessThanOrEqual(fitsAt);
+          expect(limit.roomAt(now, now)).toBeLessThanOrEqual(plain.roomAt(now, now));
+          if (fits) expect(plain.fits(now, amount)).toBe(true);
+          if (what === "charge" && fits) {
+            made.push({ told: counted(limit, now, amount), plain: counted(plain, now, amount) });
+            const { limit: most, used, reserved, foreign } = limit.usage(now);
+            expect(used + reserved + (foreign ?? 0)).toBeLessThanOrEqual(most + 1);
+          }
+          const chosen = made[which % Math.max(1, made.length)];
+          if (chosen === undefined) continue;
+          if (what === "hint") limit.hint(chosen.told, now, hint(told));
+          if (what === "refused") limit.refused(chosen.told, now);
+          if (what === "settle") {
+            limit.settle(chosen.told, now, amount);
+            plain.settle(chosen.plain, now, amount);
+          }
+          // The very first moment: nothing fits just before, everything still does then.
+          const at = limit.fitsAt(now, amount);
+          if (name !== "window" || at === Infinity || at <= now + 1) continue;
+          expect(limit.roomAt(now, at - 1)).toBeLessThan(amount);
+          expect(limit.roomAt(now, at)).toBeGreaterThanOrEqual(amount);
+        }
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
