@@ -4,6 +4,7 @@ import { Path } from "./admission/path.ts";
 import type { Scheduler } from "./admission/scheduler.ts";
 import type { Identifier } from "./client/identity.ts";
 import { createIdentifier } from "./client/identity.ts";
+import type { Breaker } from "./breaker.ts";
 import type { Clock } from "./clock.ts";
 import { systemClock } from "./clock.ts";
 import type { Share } from "./config/quotas.ts";
@@ -11,6 +12,10 @@ import {
   allQuotas,
   defaultAccount,
   groupAccounts,
+  isKeyAccount,
+  keyAccount,
+  openAccount,
+  poolAccount,
   quotaAccount,
   ruleAccount,
 } from "./config/quotas.ts";
@@ -44,6 +49,7 @@ export interface Core {
   readonly ledger: Ledger;
   readonly scheduler: Scheduler;
   readonly guard: Guard;
+  readonly breaker: Breaker;
 }
 
 /** What a request needs room in. */
@@ -64,6 +70,10 @@ export interface Runtime {
   readonly routesByModel: boolean;
   /** Where `/v1/*` goes for `model`. */
   upstreamOf(model: string): string;
+  /** Whether the provider's answers have set a limit on tokens that the file leaves open. */
+  learnedTokens(quota: QuotaConfig): boolean;
+  /** The key of `api_keys` to send with what was admitted on `path`; null where the client's own goes out. */
+  keyOf(path: Path): string | null;
   /** The limits on a route's way when `quota` applies. */
   needs(
     route: UpstreamRoute<RateLimitConfig, QuotaConfig>,
@@ -119,10 +129,21 @@ export function createRuntime(
       specs.set(quota, quotaAccount(quota, groups, { model: "", credential: "" }));
   }
 
-  const configured = new Set([...specs.values()].map(({ name }) => name));
+  const inForce = [
+    ...config.rate_limits.flatMap((rule) => specs.get(rule) ?? []),
+    ...quotas.flatMap((quota) => {
+      const spec = specs.get(quota);
+      if (spec === undefined || quota.api_keys.length === 0) return spec ?? [];
+      return [poolAccount(spec), ...quota.api_keys.map((key) => keyAccount(spec, key))];
+    }),
+  ];
+  const configured = new Set(inForce.map(({ name }) => name));
   let mostPaths = maxMadeUp;
 
-  const pathOf = (specs: readonly AccountSpec[]): Path => {
+  /** The key that goes out with what was admitted on a path. */
+  const keys = new WeakMap<Path, string>();
+
+  const pathOf = (specs: readonly AccountSpec[], alternatives: readonly Path[] = []): Path => {
     const key = specs.map(({ name }) => name).join("\n");
     let path = paths.get(key);
     if (path === undefined) {
@@ -132,7 +153,10 @@ export function createRuntime(
         forgetIdle(ledger, configured, clock.now());
         mostPaths = Math.max(maxMadeUp, 2 * [...ledger.accounts()].length);
       }
-      path = new Path(specs.map((spec) => ledger.account(spec)));
+      path = new Path(
+        specs.map((spec) => ledger.account(spec)),
+        alternatives,
+      );
       paths.set(key, path);
     }
     return path;
@@ -142,16 +166,27 @@ export function createRuntime(
     const ruleSpec = route.rule === null ? undefined : specs.get(route.rule.value);
     const quotaSpec =
       quota === null ? undefined : (specs.get(quota) ?? quotaAccount(quota, groups, share));
-    const wanted: AccountSpec[] = [];
-    if (ruleSpec !== undefined) wanted.push(ruleSpec);
-    if (quotaSpec !== undefined) wanted.push(quotaSpec);
-    if (wanted.length === 0 && route.via !== "v1")
-      wanted.push(defaultAccount(config.default_rate_limit, route.host));
+    const before = ruleSpec === undefined ? [] : [ruleSpec];
+    if (quota !== null && quotaSpec !== undefined && quota.api_keys.length > 0) {
+      const alternatives = quota.api_keys.map((key) => {
+        const path = pathOf([...before, keyAccount(quotaSpec, key)]);
+        keys.set(path, key);
+        return path;
+      });
+      const pool = pathOf([...before, poolAccount(quotaSpec)], alternatives);
+      return { path: pool, quota: pool.accounts.at(-1) ?? null };
+    }
+    const wanted = quotaSpec === undefined ? before : [...before, quotaSpec];
+    if (wanted.length === 0) {
+      const { host } = route;
+      const unruled = defaultAccount(config.default_rate_limit, host);
+      wanted.push(route.via === "v1" ? openAccount(host) : unruled);
+    }
     const path = pathOf(wanted);
     return { path, quota: quotaSpec === undefined ? null : (path.accounts.at(-1) ?? null) };
   };
 
-  adopt(ledger, scheduler, [...specs.values()], config);
+  adopt(ledger, scheduler, inForce, config);
   return Object.freeze({
     config,
     routing: {
@@ -169,6 +204,14 @@ export function createRuntime(
     upstreamOf: (model) =>
       routes.find(({ matches }) => matches(model))?.upstream ?? config.default_upstream,
     needs,
+    keyOf: (path) => keys.get(path) ?? null,
+    learnedTokens: (quota) => {
+      const spec = specs.get(quota);
+      if (spec === undefined) return false;
+      return ledger
+        .account(spec)
+        .learned.some((limit) => "unit" in limit && limit.unit !== "requests");
+    },
   } satisfies Runtime);
 }
 
@@ -192,10 +235,19 @@ function adopt(
     );
     if (quota !== undefined) {
       const fresh = quotaAccount(quota, groups, { model: "", credential: "" });
-      const group = fresh.group === fresh.name ? account.name : fresh.group;
-      ledger.account({ ...fresh, name: account.name, label: account.spec.label, group });
+      const { group: before, label } = account.spec;
+      const group = fresh.group === fresh.name ? before : fresh.group;
+      const isPool = quota.api_keys.length > 0 && !isKeyAccount(account.name);
+      ledger.account({
+        ...(isPool ? poolAccount(fresh) : fresh),
+        name: account.name,
+        label,
+        group,
+      });
     } else if (account.name.startsWith("default ")) {
       ledger.account(defaultAccount(config.default_rate_limit, account.spec.label));
+    } else if (account.spec.limits.length === 0) {
+      continue;
     } else ledger.account({ ...account.spec, limits: [], group: account.name });
   }
   scheduler.replan();

@@ -83,6 +83,7 @@ function requestOf(path: Path, tokens: number, number = 0): AdmissionRequest {
     priority: priorities[number % priorities.length] ?? "normal",
     client: `client ${number % clients}`,
     weight: 1,
+    again: null,
     patienceMs: Infinity,
     bodyBytes: 1_000,
     uploading: false,

@@ -20,7 +20,7 @@ export class Guard {
   readonly #slack = new Map<Limit, Slack>();
 
   constructor(item: Pending, now: number) {
-    const limits = item.request.path.limits;
+    const { limits } = item.request.path.choose(item.cost, now);
     let worstAt = now;
     let expectedAt = now;
     for (const limit of limits) {
@@ -42,7 +42,7 @@ export class Guard {
 
   /** Whether `other`, which fits now, may pass. */
   lets(other: Pending, now: number): boolean {
-    for (const limit of other.request.path.limits) {
+    for (const limit of other.request.path.choose(other.cost, now).limits) {
       const slack = this.#slack.get(limit);
       if (slack === undefined) continue;
       if (amountOf(other.cost, limit.unit) > slack.worst) return false;

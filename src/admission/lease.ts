@@ -1,6 +1,8 @@
 import type { Clock } from "../clock.ts";
+import type { Account } from "../ledger/account.ts";
 import type { Ledger, Reservation } from "../ledger/ledger.ts";
-import type { Cost } from "../limit/cost.ts";
+import type { Cost, Unit } from "../limit/cost.ts";
+import type { LimitHint, WindowName } from "../limit/limit.ts";
 import type { Path } from "./path.ts";
 
 /** Who gave the lease. */
@@ -22,7 +24,8 @@ export class Lease {
   readonly #clock: Clock;
   readonly #reservation: Reservation;
   readonly #owner: LeaseOwner;
-  readonly #path: Path;
+  /** What it was given on: of several alternatives the one that was chosen. */
+  readonly path: Path;
   #open = true;
 
   constructor(
@@ -35,7 +38,7 @@ export class Lease {
     this.#owner = owner;
     this.#ledger = ledger;
     this.#clock = owner.clock;
-    this.#path = path;
+    this.path = path;
     this.#reservation = reservation;
     this.waitedMs = waitedMs;
     this.committed = ledger.committed(reservation);
@@ -61,7 +64,23 @@ export class Lease {
   /** The upstream's headers are here: it has counted the request. */
   arrived(): void {
     this.#ledger.arrived(this.#reservation, this.#clock.now());
-    this.#owner.counted(this.#path);
+    this.#owner.counted(this.path);
+  }
+
+  /** What the answer's headers say of the provider's own count. After `arrived`. */
+  hint(hints: readonly LimitHint[]): void {
+    if (hints.length === 0) return;
+    this.#ledger.hint(this.#reservation, this.#clock.now(), hints);
+    this.#owner.settled(this.path);
+  }
+
+  /**
+   * The upstream has turned the request away for want of room in `account`, in `unit` and `window` if it said so:
+   * nothing goes there before `until`, ms since the epoch.
+   */
+  turnedAway(account: Account, until: number, unit: Unit | null, window: WindowName | null): void {
+    this.#ledger.refused(account, this.#reservation, this.#clock.now(), unit, window);
+    account.hold(until);
   }
 
   /** Settles with what the request really cost. */
@@ -69,7 +88,7 @@ export class Lease {
     if (!this.#open) return;
     this.#open = false;
     this.#ledger.settle(this.#reservation, this.#clock.now(), actual);
-    this.#owner.settled(this.#path);
+    this.#owner.settled(this.path);
   }
 
   /** The request never left: everything is given back. */
@@ -77,6 +96,6 @@ export class Lease {
     if (!this.#open) return;
     this.#open = false;
     this.#ledger.release(this.#reservation, this.#clock.now());
-    this.#owner.settled(this.#path);
+    this.#owner.settled(this.path);
   }
 }

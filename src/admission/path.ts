@@ -1,16 +1,27 @@
 import type { Account } from "../ledger/account.ts";
+import type { Cost } from "../limit/cost.ts";
 import type { Limit } from "../limit/limit.ts";
+import { worstStart } from "./forecast.ts";
 
-/** The accounts that a request needs, in order. Requests that need the same ones share one path. */
+/**
+ * The accounts that a request needs, in order. Requests that need the same ones share one path.
+ *
+ * Where any of several sets of accounts will do (a quota with several keys), `alternatives` are the paths over each,
+ * all in one group, and `accounts` only says how requests wait for them.
+ */
 export class Path {
   readonly accounts: readonly Account[];
+  readonly alternatives: readonly Path[];
   /** Names the combination. */
   readonly key: string;
   #sources: readonly (readonly Limit[])[] = [];
   #limits: readonly Limit[] = [];
+  /** Among alternatives: the number of the last grant; see `choose`. */
+  #granted = 0;
 
-  constructor(accounts: readonly Account[]) {
+  constructor(accounts: readonly Account[], alternatives: readonly Path[] = []) {
     this.accounts = accounts;
+    this.alternatives = alternatives;
     this.key = accounts.map(({ name }) => name).join("\n");
   }
 
@@ -32,5 +43,24 @@ export class Path {
       break;
     }
     return this.#limits;
+  }
+
+  /** The path on which a request of `cost` starts soonest; where that is equal, they take turns. */
+  choose(cost: Readonly<Cost>, now: number): Path {
+    let best: Path = this;
+    let bestAt = Infinity;
+    for (const path of this.alternatives) {
+      const at = worstStart(path.limits, cost, now);
+      if (best !== this && (at > bestAt || (at === bestAt && path.#granted >= best.#granted)))
+        continue;
+      best = path;
+      bestAt = at;
+    }
+    return best;
+  }
+
+  /** A request has been granted on `alternative`: the others come first the next time. */
+  took(alternative: Path): void {
+    if (alternative !== this) alternative.#granted = ++this.#granted;
   }
 }

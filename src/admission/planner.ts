@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import type { Account } from "../ledger/account.ts";
 import type { Cost } from "../limit/cost.ts";
-import { amountOf, noCost } from "../limit/cost.ts";
+import { amountOf, noCost, oneRequest } from "../limit/cost.ts";
 import type { Limit } from "../limit/limit.ts";
 import { Heap } from "../queue/heap.ts";
 import { goesBefore, Line } from "../queue/line.ts";
@@ -132,7 +132,7 @@ export class Planner {
       if (best === null || this.#before(head, best, now)) best = head;
     }
     if (best === null) return false;
-    if (fits(best.request.path.limits, best.cost, now)) {
+    if (fits(limitsOf(best, now), best.cost, now)) {
       this.#grant(best, now);
       return true;
     }
@@ -147,11 +147,16 @@ export class Planner {
   #passing(lines: readonly Pending[][], now: number): Pending | null {
     let first: Pending | null = null;
     for (const picks of lines) {
-      const limits = picks[0]?.request.path.limits ?? [];
-      const rooms = limits.map((limit) => limit.roomAt(now, now));
+      const [some] = picks;
+      if (some === undefined) continue;
+      // Which alternative an item would take depends on its size: no common look at its limits then.
+      const common = some.request.path.alternatives.length === 0 ? limitsOf(some, now) : null;
+      const rooms = common?.map((limit) => limit.roomAt(now, now)) ?? [];
       for (const item of picks) {
+        const limits = common ?? limitsOf(item, now);
         // The rooms first: most do not fit, and this tells it for all picks of a line with one look at its limits.
-        if (!isWithin(limits, rooms, item.cost) || !fits(limits, item.cost, now)) continue;
+        if (common !== null && !isWithin(limits, rooms, item.cost)) continue;
+        if (!fits(limits, item.cost, now)) continue;
         if (!this.#mayPass(item, now)) continue;
         if (first === null || this.#before(item, first, now)) first = item;
       }
@@ -168,7 +173,7 @@ export class Planner {
     const item = this.#lines.size === 1 ? (line?.anyone() as Pending | null) : null;
     if (item === null) return false;
     let until = now;
-    for (const limit of item.request.path.limits) {
+    for (const limit of item.request.path.choose(oneRequest, now).limits) {
       if (limit.unit !== "requests" && limit.unit !== "slots") continue;
       if (!limit.fits(now, 1)) until = Math.max(until, limit.fitsAt(now, 1));
     }
@@ -199,7 +204,7 @@ export class Planner {
     if (this.#pumping || now >= this.#timerAt || (head === undefined && !this.#shut)) return false;
     if (head !== undefined && item.line.isPick(item)) {
       if (this.#before(item, head, now)) return false;
-      if (fits(item.request.path.limits, item.cost, now)) {
+      if (fits(limitsOf(item, now), item.cost, now)) {
         if (this.#mayPass(item, now)) return false;
       } else if (item.cost.total_tokens < head.cost.total_tokens) this.#wakeFor(item, now);
     }
@@ -221,7 +226,7 @@ export class Planner {
   }
 
   #wakeFor(item: Pending, now: number): void {
-    const at = worstStart(item.request.path.limits, item.cost, now);
+    const at = worstStart(limitsOf(item, now), item.cost, now);
     if (at > now) this.#wakeAt = Math.min(this.#wakeAt, at);
   }
 
@@ -305,6 +310,11 @@ export class Planner {
   }
 }
 
+/** The limits that decide when `item` goes. */
+function limitsOf({ request, cost }: Pending, now: number): readonly Limit[] {
+  return request.path.choose(cost, now).limits;
+}
+
 /** Whether `cost` is no more than the room in each limit. */
 function isWithin(
   limits: readonly Limit[],
@@ -321,7 +331,9 @@ function isWithin(
 /** Whether small requests go first: the token limit is fuller than the threshold and tighter than that of requests. */
 function isSmart(line: Line, now: number): boolean {
   const item = line.anyone() as Pending | null;
-  return item?.request.path.accounts.some((account) => prefersSmall(account, now)) ?? false;
+  if (item === null) return false;
+  const { accounts } = item.request.path.choose(item.cost, now);
+  return accounts.some((account) => prefersSmall(account, now));
 }
 
 function prefersSmall(account: Account, now: number): boolean {

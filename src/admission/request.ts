@@ -15,6 +15,11 @@ export interface AdmissionRequest {
   readonly weight: number;
   /** Longest wait that the caller puts up with, ms from now; the accounts' own limits hold as well. */
   readonly patienceMs: number;
+  /**
+   * For a request that the upstream has turned away: it goes before all others, whatever the queue's depth, until
+   * `deadlineAt` (ms since the epoch), which takes the place of `patienceMs`. Null the first time.
+   */
+  readonly again: { readonly deadlineAt: number } | null;
   /** Bytes of body that it holds while it waits. */
   readonly bodyBytes: number;
   /** Its body is still arriving and will be passed on as it comes. */

@@ -1,6 +1,8 @@
 import type { Clock } from "../clock.ts";
 import type { ErrorCode } from "../errors.ts";
+import type { Account } from "../ledger/account.ts";
 import type { Ledger, ReserveOptions } from "../ledger/ledger.ts";
+import type { Cost } from "../limit/cost.ts";
 import { noCost } from "../limit/cost.ts";
 import type { Limit } from "../limit/limit.ts";
 import { earliestStart, exceeded, startBehind } from "./forecast.ts";
@@ -54,25 +56,21 @@ export class Scheduler implements PlannerHost {
     if (this.#drainUntil !== null) return this.#shuttingDown(now);
     const planner = this.#planners.get(path.group);
     if (planner === undefined || planner.size === 0) {
-      const made = this.#ledger.reserve(
-        now,
-        path.accounts,
-        request.cost,
-        reserveOptions(request, now),
-      );
-      if ("id" in made) return new Lease(this, this.#ledger, path, made, 0);
+      const lease = this.#reserve(request, now, 0);
+      if (lease !== null) return lease;
     }
     return this.#refusalOnArrival(request, now) ?? this.#wait(request, now);
   }
 
   /** What changed limits no longer allow is refused, and what they allow now goes. Call after accounts changed. */
   replan(): void {
+    const now = this.clock.now();
     const moved: Pending[] = [];
     for (const [group, planner] of this.#planners) {
       for (const item of planner.waiting()) {
         // Gone meanwhile: others were let go, or had waited too long.
         if (item.flow === null) continue;
-        const limit = exceeded(item.request.path.limits, item.cost);
+        const limit = exceeded(item.request.path.choose(item.cost, now).limits, item.cost);
         if (limit === null) continue;
         planner.remove(item);
         item.end(tooLarge(item.request, limit));
@@ -99,7 +97,7 @@ export class Scheduler implements PlannerHost {
   #giveUp(planner: Planner, until: number): void {
     const now = this.clock.now();
     const stays = planner.takeAll().filter((item) => {
-      const canStart = earliestStart(item.request.path.limits, item.cost, now) <= until;
+      const canStart = firstStart(item.request.path, item.cost, now) <= until;
       if (!canStart) item.end(this.#shuttingDown(now));
       item.deadlineAt = Math.min(item.deadlineAt, until);
       return canStart;
@@ -109,14 +107,20 @@ export class Scheduler implements PlannerHost {
 
   grant(item: Pending, now: number): void {
     const { request } = item;
-    const made = this.#ledger.reserve(
-      now,
-      request.path.accounts,
-      item.cost,
-      reserveOptions(request, now),
-    );
-    if (!("id" in made)) throw new Error("A planner granted what does not fit");
-    item.end(new Lease(this, this.#ledger, request.path, made, now - item.arrivedAt));
+    const lease = this.#reserve(request, now, now - item.arrivedAt);
+    if (lease === null) throw new Error("A planner granted what does not fit");
+    item.end(lease);
+  }
+
+  /** Charges `request` where it fits now; null where it does not. */
+  #reserve(request: AdmissionRequest, now: number, waitedMs: number): Lease | null {
+    const { cost } = request;
+    const path = request.path.choose(cost, now);
+    const options = reserveOptions(request, now);
+    const made = this.#ledger.reserve(now, path.accounts, cost, options);
+    if (!("id" in made)) return null;
+    request.path.took(path);
+    return new Lease(this, this.#ledger, path, made, waitedMs);
   }
 
   expire(item: Pending, now: number): void {
@@ -155,10 +159,10 @@ export class Scheduler implements PlannerHost {
 
   #refusalOnArrival(request: AdmissionRequest, now: number): Refusal | null {
     const { path, cost } = request;
-    const limit = exceeded(path.limits, cost);
+    const limit = exceeded(path.choose(cost, now).limits, cost);
     if (limit !== null) return tooLarge(request, limit);
-    if (earliestStart(path.limits, cost, now) > now + patience(request))
-      return this.#tooLate(request, now);
+    if (firstStart(path, cost, now) > deadlineOf(request, now)) return this.#tooLate(request, now);
+    if (request.again !== null) return null;
     const full = path.accounts.find((account) => account.waiting >= account.spec.maxQueueDepth);
     if (full !== undefined) {
       const text = `${full.waiting} requests are waiting for ${full.spec.label} already (max_queue_depth).`;
@@ -188,12 +192,13 @@ export class Scheduler implements PlannerHost {
       end,
       seq: ++this.#lastSeq,
       priority: request.priority,
+      again: request.again !== null,
       client: request.client,
       weight: request.weight,
       cost: request.cost,
       arrivedAt: now,
       timeoutMs: Math.min(...path.accounts.map(({ spec }) => spec.requestTimeoutMs)),
-      deadlineAt: now + patience(request),
+      deadlineAt: deadlineOf(request, now),
       flow: null,
       previousInLane: null,
       nextInLane: null,
@@ -226,10 +231,16 @@ export class Scheduler implements PlannerHost {
   /** A refusal for want of room, with the time at which there should be some for this request. */
   #refuse(code: ErrorCode, text: string, request: AdmissionRequest, now: number): Refusal {
     const planner = this.#planners.get(request.path.group) ?? null;
+    const { path, cost } = request;
+    const [pool] = path.accounts;
+    // Of several alternatives each takes a share of what waits.
+    const aheadOf = (account: Account): Readonly<Cost> =>
+      path.alternatives.length === 0
+        ? (planner?.aheadOf(account) ?? noCost)
+        : shared(planner?.aheadOf(pool ?? account) ?? noCost, path.alternatives.length);
     let at = now;
-    for (const account of request.path.accounts) {
-      const ahead = planner?.aheadOf(account) ?? noCost;
-      at = Math.max(at, startBehind(account.limits, request.cost, ahead, now));
+    for (const account of path.choose(cost, now).accounts) {
+      at = Math.max(at, startBehind(account.limits, cost, aheadOf(account), now));
     }
     const retryAfterMs = at - now;
     return {
@@ -256,6 +267,28 @@ function reserveOptions({ outlook, uploading }: AdmissionRequest, now: number): 
   };
 }
 
+/** No start can be earlier than this, on whatever alternative. */
+function firstStart({ alternatives, limits }: Path, cost: Readonly<Cost>, now: number): number {
+  if (alternatives.length === 0) return earliestStart(limits, cost, now);
+  return Math.min(...alternatives.map((path) => earliestStart(path.limits, cost, now)));
+}
+
+/** `cost` by `parts`, rounded up. */
+function shared(cost: Readonly<Cost>, parts: number): Cost {
+  return {
+    requests: Math.ceil(cost.requests / parts),
+    tokens: Math.ceil(cost.tokens / parts),
+    input_tokens: Math.ceil(cost.input_tokens / parts),
+    output_tokens: Math.ceil(cost.output_tokens / parts),
+    total_tokens: Math.ceil(cost.total_tokens / parts),
+  };
+}
+
+/** When a request that asks at `now` has waited too long, ms since the epoch. */
+export function deadlineOf(request: AdmissionRequest, now: number): number {
+  return request.again?.deadlineAt ?? now + patience(request);
+}
+
 /** How long a request may wait: its own patience and the limits' `request_timeout`, ms. */
 function patience({ path, patienceMs }: AdmissionRequest): number {
   let ms = patienceMs;
@@ -275,11 +308,11 @@ function tooLarge({ path, cost }: AdmissionRequest, limit: Limit): Refusal {
   const amount = limit.unit === "slots" ? 1 : cost[limit.unit];
   const what = limit.unit.replace("_", " ");
   const per = limit.window === null ? "" : ` a ${limit.window}`;
-  const quota = path.accounts.find(({ limits }) => limits.includes(limit))?.spec.label ?? "";
+  const quota = path.accounts.find(({ limits }) => limits.includes(limit)) ?? path.accounts.at(-1);
   return {
     refused: "EXCEEDS_QUOTA",
     message:
-      `This request needs ${amount} ${what}, more than the whole limit of ${limit.max}${per} of ${quota}: ` +
+      `This request needs ${amount} ${what}, more than the whole limit of ${limit.max}${per} of ${quota?.spec.label ?? ""}: ` +
       "it could never be sent. Make it smaller, or lower its max_tokens.",
     retryAfterMs: null,
   };

@@ -2,6 +2,7 @@ import type { AccountSpec } from "../ledger/account.ts";
 import type { Unit } from "../limit/cost.ts";
 import type { LimitSpec, WindowName } from "../limit/limit.ts";
 import { windowMs } from "../limit/limit.ts";
+import { extraLimits } from "../provider/meter.ts";
 import type {
   CerebrasLimitsConfig,
   Config,
@@ -94,6 +95,44 @@ export function quotaAccount(
     maxQueueDepth: quota.max_queue_depth,
     requestTimeoutMs: quota.request_timeout,
     priorityThreshold: quota.priority_threshold,
+    learns: true,
+  };
+}
+
+/** The account of one key of `api_keys`, where `account` is that of the quota. The name does not give the key away. */
+export function keyAccount(account: AccountSpec, key: string): AccountSpec {
+  const digest = new Bun.CryptoHasher("sha256").update(key).digest("hex").slice(0, 12);
+  return {
+    ...account,
+    name: `${account.name}${keyMark}${digest}`,
+    label: `${account.label}${keyMark}${digest}`,
+  };
+}
+
+/** What requests wait for where any of several keys will do: it limits nothing itself. */
+export function poolAccount(account: AccountSpec): AccountSpec {
+  return { ...account, limits: [], learns: false };
+}
+
+/** Between the name of a quota's account and that of the key that one of its copies belongs to. */
+const keyMark = " key=";
+
+/** Whether an account of that name is that of a key. */
+export function isKeyAccount(name: string): boolean {
+  return name.includes(keyMark);
+}
+
+/** The account of a host that `default_upstream` or `models` names and nothing limits: only a hold ever does. */
+export function openAccount(host: string): AccountSpec {
+  const name = `open ${host}`;
+  return {
+    name,
+    label: host,
+    group: name,
+    limits: [],
+    maxQueueDepth: 100,
+    requestTimeoutMs: 600_000,
+    priorityThreshold: null,
   };
 }
 
@@ -135,7 +174,12 @@ function limitsOf(quota: QuotaConfig): LimitSpec[] {
     const marginMs = quota.arrival_margin ?? defaultMarginMs(window);
     limits.push({ kind: quota.algorithm, unit, window, limit, marginMs });
   }
-  return [...limits, ...concurrency(quota.max_concurrency)];
+  const given = limitNames.flatMap((name) => {
+    const limit = quota[name];
+    const [unit, window] = meaning[name];
+    return limit === null ? [] : [{ unit, window, limit }];
+  });
+  return [...limits, ...extraLimits(quota.provider, given), ...concurrency(quota.max_concurrency)];
 }
 
 function concurrency(max: number | null): LimitSpec[] {

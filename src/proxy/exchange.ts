@@ -44,6 +44,10 @@ export class Exchange {
   /** When our answer's head was ready. */
   answeredAt: number | null = null;
 
+  /** Waits before tries that the upstream has turned away, and what those tries took, ms. */
+  #waitedBefore = 0;
+  #upstreamBefore = 0;
+
   readonly #observers: Observers;
   readonly #ended: () => void;
   #open = true;
@@ -65,7 +69,7 @@ export class Exchange {
   }
 
   get waitedMs(): number {
-    return this.lease?.waitedMs ?? 0;
+    return this.#waitedBefore + (this.lease?.waitedMs ?? 0);
   }
 
   /** The request leaves for the upstream. */
@@ -80,6 +84,17 @@ export class Exchange {
     this.lease?.arrived();
     if (this.sentAt !== null)
       this.#observers.metrics.upstreamFirstByte(this.upstream, this.firstByteAt - this.sentAt);
+  }
+
+  /** The upstream has turned this try away, which cost `charged`; the request will go again. */
+  turnedAway(charged: Readonly<Cost>): void {
+    this.#upstreamBefore += this.upstreamMs;
+    this.#waitedBefore = this.waitedMs;
+    this.estimate?.ended();
+    this.lease?.commit(charged);
+    this.lease = null;
+    this.sentAt = null;
+    this.firstByteAt = null;
   }
 
   /** Our answer goes out from here. */
@@ -111,7 +126,14 @@ export class Exchange {
     metrics.request(this.upstream, outcome);
     const upstreamMs = sentAt === null ? 0 : (this.firstByteAt ?? now) - sentAt;
     metrics.overhead(
-      Math.max(0, (this.answeredAt ?? now) - this.startedAt - this.waitedMs - upstreamMs),
+      Math.max(
+        0,
+        (this.answeredAt ?? now) -
+          this.startedAt -
+          this.waitedMs -
+          upstreamMs -
+          this.#upstreamBefore,
+      ),
     );
     if (this.quota !== null) this.#countQuota(this.quota, sentAt === null ? null : actual);
     log.request({

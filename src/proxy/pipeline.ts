@@ -1,8 +1,8 @@
-import type { Lease } from "../admission/lease.ts";
-import type { AdmissionRequest, Refusal } from "../admission/request.ts";
+import type { AdmissionRequest } from "../admission/request.ts";
 import type { QuotaConfig, RateLimitConfig } from "../config/schema.ts";
 import { ProxyError } from "../errors.ts";
 import { oneRequest } from "../limit/cost.ts";
+import type { Limit } from "../limit/limit.ts";
 import type { ModelCall } from "../provider/dialect.ts";
 import { parseBody } from "../provider/body.ts";
 import { dialectOf, errorDialectOf } from "../provider/dialects.ts";
@@ -12,17 +12,19 @@ import type { QuotaCandidate } from "../routing/rules.ts";
 import { pickQuota } from "../routing/rules.ts";
 import type { Route, UpstreamRoute } from "../routing/target.ts";
 import { destination, routeRequest, routeToUpstream } from "../routing/target.ts";
-import type { Core, Needs, Runtime } from "../runtime.ts";
+import type { Needs, Runtime } from "../runtime.ts";
 import type { Deadlines } from "../upstream/deadlines.ts";
 import { createDeadlines } from "../upstream/deadlines.ts";
 import type { Fields } from "../upstream/headers.ts";
 import { fieldsOf, stripRequestHeaders } from "../upstream/headers.ts";
 import { UpstreamFailure } from "../upstream/upstream.ts";
 import { bounded, checkLength, contentLength, readBody, smallBody } from "./body.ts";
+import { dispatch, follow } from "./dispatch.ts";
+import type { DispatchParts } from "./dispatch.ts";
 import type { Learning } from "./estimate.ts";
 import { estimate } from "./estimate.ts";
 import { Exchange } from "./exchange.ts";
-import { errorReply, relay } from "./reply.ts";
+import { errorReply } from "./reply.ts";
 import { patienceOf } from "./waiting-time.ts";
 
 /** Longer names of models are cut, characters. */
@@ -53,12 +55,9 @@ export interface ControlRoutes {
 }
 
 /** What the pipeline needs of the process, beside the runtime of each request. */
-export interface PipelineParts {
-  readonly core: Core;
+export interface PipelineParts extends DispatchParts {
   readonly learning: Learning;
   readonly control: ControlRoutes;
-  /** What we call ourselves in `X-Proxy`: `cooldown/<version>`. */
-  readonly server: string;
 }
 
 /** The way of every request, from its arrival to the end of its answer. */
@@ -156,7 +155,7 @@ export class Pipeline {
     if (
       first !== undefined &&
       dialect.isMetered(exchange.method, exchange.path) &&
-      needsCall(route.quotas)
+      (needsCall(route.quotas) || route.quotas.some(({ quota }) => runtime.learnedTokens(quota)))
     ) {
       body ??= await readBody(request, fields, maxBody);
       call = dialect.readCall(exchange.path, parseBody(body));
@@ -172,7 +171,7 @@ export class Pipeline {
     exchange.quota = needs.quota;
     if (call !== null && quota !== null && countsTokens(needs)) {
       const { name, provider } = quota.quota;
-      const priced = estimate(this.#parts.learning, call, name, provider, needs.path.limits);
+      const priced = estimate(this.#parts.learning, call, name, provider, limitsOf(needs));
       exchange.estimate = priced instanceof Promise ? await priced : priced;
     }
     if (
@@ -182,35 +181,18 @@ export class Pipeline {
     ) {
       body = await request.bytes();
     }
-    const sending = body ?? streamOf(request.body, fields, maxBody);
-    const asked = core.scheduler.admit(admissionOf(request, fields, exchange, needs, body));
-    const lease = leaseOf(asked instanceof Promise ? await asked : asked);
-    exchange.lease = lease;
-    if (lease.committed !== null) await lease.committed;
-    if (exchange.isLong) request.signal.throwIfAborted();
-
     const { headers } = request;
     stripRequestHeaders(headers, fields);
-    const sent = (): void => lease.sent();
-    const controller = new AbortController();
-    exchange.call = controller;
-    if (exchange.isLong) follow(request.signal, controller);
-    exchange.dispatched();
-    const sendable = sending as Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
-    const answer = await runtime.upstream.send({
+    return await dispatch(this.#parts, {
+      runtime,
+      exchange,
+      dialect,
+      provider: quota?.quota.provider ?? "generic",
       url,
-      method: request.method,
       headers,
-      body: sendable,
-      controller,
-      onSent: sent,
-    });
-    exchange.answered();
-    return await relay(answer, exchange, dialect, {
-      server: this.#parts.server,
-      clock: core.clock,
-      idle: runtime.idle,
-      controller,
+      body: body ?? streamOf(request.body, fields, maxBody),
+      admission: admissionOf(request, fields, exchange, needs, body),
+      signal: () => request.signal,
     });
   }
 
@@ -263,12 +245,6 @@ function streamOf(
   return body === null || contentLength(fields) !== null ? body : bounded(body, maxBody);
 }
 
-/** Ends `call` when the client goes away, or has gone. */
-function follow(client: AbortSignal, call: AbortController): void {
-  if (client.aborted) call.abort(client.reason);
-  else client.addEventListener("abort", () => call.abort(client.reason), { once: true });
-}
-
 /** Path and query of a URL as they were received. */
 function targetOf(url: string): string {
   const start = url.indexOf("/", url.indexOf("://") + 3);
@@ -306,8 +282,13 @@ function needsCall(candidates: readonly QuotaCandidate<QuotaConfig>[]): boolean 
   });
 }
 
-function countsTokens({ path }: Needs): boolean {
-  return path.limits.some(({ unit }) => unit !== "requests" && unit !== "slots");
+/** The limits that a request meets; of several keys, all of which have the same, those of one. */
+function limitsOf({ path }: Needs): readonly Limit[] {
+  return (path.alternatives[0] ?? path).limits;
+}
+
+function countsTokens(needs: Needs): boolean {
+  return limitsOf(needs).some(({ unit }) => unit !== "requests" && unit !== "slots");
 }
 
 /** The model that a JSON body names, empty if it names none or is none: that is for the upstream to say. */
@@ -335,6 +316,7 @@ function admissionOf(
     client: exchange.client.id,
     weight: 1,
     patienceMs: patienceOf(fields),
+    again: null,
     bodyBytes: body?.byteLength ?? 0,
     uploading: body === null && request.body !== null,
     // Made only for a request that has to wait: the runtime makes it at the first look.
@@ -348,12 +330,6 @@ function priorityOf(fields: Fields): Priority {
   const value = fields["x-cooldown-priority"]?.trim().toLowerCase() ?? "normal";
   if (Object.hasOwn(priorities, value)) return value as Priority;
   throw new ProxyError("INVALID_REQUEST", "X-Cooldown-Priority must be high, normal or low.");
-}
-
-function leaseOf(outcome: Lease | Refusal): Lease {
-  if ("refused" in outcome)
-    throw new ProxyError(outcome.refused, outcome.message, outcome.retryAfterMs);
-  return outcome;
 }
 
 function asProxyError(error: unknown): ProxyError {

@@ -2,9 +2,12 @@ import type { Clock } from "../clock.ts";
 import type { ProxyError } from "../errors.ts";
 import type { Account } from "../ledger/account.ts";
 import type { WindowName } from "../limit/limit.ts";
+import type { Cost } from "../limit/cost.ts";
 import { oneRequest } from "../limit/cost.ts";
 import { windowMs } from "../limit/limit.ts";
 import type { Dialect } from "../provider/dialect.ts";
+import { chargeFailed } from "../provider/meter.ts";
+import type { Provider } from "../provider/provider.ts";
 import type { Deadlines } from "../upstream/deadlines.ts";
 import type { Fields } from "../upstream/headers.ts";
 import { fieldsOf, stripResponseHeaders } from "../upstream/headers.ts";
@@ -43,6 +46,8 @@ export interface RelayParts {
   readonly idle: Deadlines;
   /** Ends the upstream's call. */
   readonly controller: AbortController;
+  /** Whose accounting applies. */
+  readonly provider: Provider;
 }
 
 /** The upstream's answer as the client gets it; ends the exchange when its last byte has passed. */
@@ -50,7 +55,7 @@ export function relay(
   answer: Response,
   exchange: Exchange,
   dialect: Dialect,
-  { server, clock, idle, controller }: RelayParts,
+  { server, clock, idle, controller, provider }: RelayParts,
 ): Response | Promise<Response> {
   const { status, statusText, headers } = answer;
   const { estimate, lease } = exchange;
@@ -61,8 +66,11 @@ export function relay(
       : null;
   const settle = (settlement: Settlement | null): void => {
     if (settlement?.usage) estimate?.learn(settlement.usage, exchange.upstreamMs);
-    exchange.finish(status, outcomeOf(status), settlement?.charged ?? chargedWithout(status));
+    exchange.finish(status, outcomeOf(status), settlement?.charged ?? chargedWithout());
   };
+  /** What an answer that says nothing about tokens costs; null: as reserved. */
+  const chargedWithout = (): Readonly<Cost> | null =>
+    status < 400 ? null : chargeFailed(provider, status, lease?.reserved ?? oneRequest);
   const onEnd = (end: BodyEnd): void => {
     // A call that was broken off may have cost more than what passed here: it stays charged as reserved.
     if (end.how !== "complete")
@@ -90,17 +98,19 @@ export function relay(
   return body instanceof Promise ? body.then(finish) : finish(body);
 }
 
-/** What an answer that says nothing about tokens costs; null: as reserved. */
-function chargedWithout(status: number): typeof oneRequest | null {
-  // A request that was refused as wrong or over a limit reached no model. After a fault there, nobody knows.
-  return status >= 400 && status < 500 ? oneRequest : null;
-}
-
 /** One of a few words for metrics and logs. */
 function outcomeOf(status: number): string {
   if (status < 400) return "ok";
   if (status === 429) return "upstream_429";
   return status < 500 ? "upstream_4xx" : "upstream_5xx";
+}
+
+/** Says when a retry makes sense: in whole seconds, never too early. */
+export function setRetryAfter(headers: Headers, ms: number): void {
+  headers.set("retry-after", String(Math.max(1, Math.ceil(ms / 1_000))));
+  // What an upstream said in milliseconds was said before the request waited here.
+  if (headers.has("retry-after-ms")) headers.set("retry-after-ms", String(Math.ceil(ms)));
+  if (ms > longestRetryMs) headers.set("x-should-retry", "false");
 }
 
 /** An answer of our own, in the dialect of the API that was called. */
@@ -114,10 +124,7 @@ export function errorReply(
     "content-type": "application/json",
     "x-cooldown-error": error.code,
   });
-  if (error.retryAfterMs !== null) {
-    headers.set("retry-after", String(Math.max(1, Math.ceil(error.retryAfterMs / 1_000))));
-    if (error.retryAfterMs > longestRetryMs) headers.set("x-should-retry", "false");
-  }
+  if (error.retryAfterMs !== null) setRetryAfter(headers, error.retryAfterMs);
   setOwnHeaders(headers, exchange, server, now);
   return new Response(exchange.dialect.errorBody(error, exchange.id), {
     status: error.status,

@@ -12,6 +12,8 @@ export interface Waiting extends Heaped {
   /** Order of arrival in the process. */
   readonly seq: number;
   readonly priority: Priority;
+  /** Whether it has been sent before and was turned away by the upstream: then it goes before all others. */
+  readonly again: boolean;
   readonly client: string;
   readonly weight: number;
   readonly cost: Readonly<Cost>;

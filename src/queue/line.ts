@@ -21,6 +21,11 @@ const sizes = [
   160_000,
 ];
 
+/** Lanes of requests that go again come after those of the classes, in the list but not in the order. */
+const againRow = Object.keys(priorities).length;
+/** Their class: no wait lifts any other so far. */
+const againClass = -1e9;
+
 /** Waiting lifts a request by a class each time this share of its longest wait has passed. */
 const liftShare = 0.1;
 
@@ -42,7 +47,8 @@ export class Line {
   }
 
   push(item: Waiting): void {
-    const key = priorities[item.priority] * (sizes.length + 1) + sizeLane(item.cost.total_tokens);
+    const row = item.again ? againRow : priorities[item.priority];
+    const key = row * (sizes.length + 1) + sizeLane(item.cost.total_tokens);
     this.#lanes[key] ??= new Lane(this.#shares);
     this.#lanes[key].push(item);
     this.size++;
@@ -120,6 +126,7 @@ export function sizeLane(tokens: number): number {
 
 /** The class that counts now, smaller first: waiting lifts it, past the highest too, so that nothing starves. */
 export function classAt(item: Waiting, now: number): number {
+  if (item.again) return againClass;
   return (
     priorities[item.priority] - Math.floor((now - item.arrivedAt) / (item.timeoutMs * liftShare))
   );

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { Scheduler } from "../admission/scheduler.ts";
+import { Breaker } from "../breaker.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { warnOfUnavailable } from "../config/unavailable.ts";
@@ -9,6 +10,7 @@ import { createControl } from "../control/control.ts";
 import { UsageError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
 import { createMetrics } from "../observe/metrics.ts";
+import { Strikes } from "../proxy/backoff.ts";
 import type { Connection } from "../proxy/pipeline.ts";
 import { Pipeline } from "../proxy/pipeline.ts";
 import { createGuard, systemLookup } from "../routing/guard.ts";
@@ -62,7 +64,8 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   const metrics = createMetrics();
   const scheduler = new Scheduler(clock, ledger);
   const guard = createGuard({ lookup: systemLookup, clock });
-  const core: Core = { clock, log, metrics, ledger, scheduler, guard };
+  const breaker = new Breaker(clock);
+  const core: Core = { clock, log, metrics, ledger, scheduler, guard, breaker };
   const counter = createTokenCounter({ clock });
   const learning = {
     counter,
@@ -79,16 +82,22 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
     startedAt: clock.now(),
     clock,
     ready: () => !draining && ledger.healthy(),
-    stats: () => statsOf(runtime.config, ledger, clock.now()),
+    stats: () => statsOf(runtime.config, core),
     metrics,
     adminToken: () => runtime.config.server.admin_token,
   });
   metrics.setSources({
-    quotas: () => quotaStats(ledger, clock.now()),
-    circuits: () => [],
+    quotas: () => quotaStats(core),
+    circuits: () => [...breaker.states()],
     clients: () => ({ tracked: 0, limited: 0 }),
   });
-  const pipeline = new Pipeline({ core, learning, control, server: `cooldown/${version}` });
+  const pipeline = new Pipeline({
+    core,
+    learning,
+    control,
+    strikes: new Strikes(),
+    server: `cooldown/${version}`,
+  });
 
   const { host, port, idle_timeout: idleTimeoutMs } = config.server;
   let listener;

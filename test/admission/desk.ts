@@ -17,6 +17,7 @@ export interface Ask {
   client: string;
   weight: number;
   patienceMs: number;
+  again: AdmissionRequest["again"];
   bodyBytes: number;
   outlook: AdmissionRequest["outlook"];
 }
@@ -73,6 +74,7 @@ export class Desk {
       client: more.client ?? "one",
       weight: more.weight ?? 1,
       patienceMs: more.patienceMs ?? Infinity,
+      again: more.again ?? null,
       bodyBytes: more.bodyBytes ?? 0,
       uploading: false,
       signal: more.signal ?? null,

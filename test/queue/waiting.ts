@@ -9,6 +9,7 @@ export interface Draft {
   client?: string;
   weight?: number;
   amount?: number;
+  again?: boolean;
   arrivedAt?: number;
   timeoutMs?: number;
 }
@@ -20,6 +21,7 @@ export function waiting(draft: Draft): Waiting {
   return {
     seq,
     priority,
+    again: draft.again ?? false,
     client,
     weight,
     cost: tokens(amount),

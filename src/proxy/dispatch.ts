@@ -1,0 +1,299 @@
+import type { Lease } from "../admission/lease.ts";
+import type { AdmissionRequest } from "../admission/request.ts";
+import { deadlineOf } from "../admission/scheduler.ts";
+import type { Pass } from "../breaker.ts";
+import { ProxyError } from "../errors.ts";
+import type { Account } from "../ledger/account.ts";
+import type { Dialect } from "../provider/dialect.ts";
+import { readHints } from "../provider/hint.ts";
+import { chargeFailed } from "../provider/meter.ts";
+import type { Provider } from "../provider/provider.ts";
+import { setKey } from "../provider/credential.ts";
+import type { UpstreamRefusal } from "../provider/refusal.ts";
+import type { Core, Runtime } from "../runtime.ts";
+import { overloadWait } from "./backoff.ts";
+import type { Strikes } from "./backoff.ts";
+import type { Exchange } from "./exchange.ts";
+import { mayTurnAway, readTurnedAway } from "./refused.ts";
+import { relay, setRetryAfter } from "./reply.ts";
+
+/** Tries of a request whose upstream is overloaded, in all (contract, section 4). */
+const mostOverloadTries = 3;
+/** How long a key that the upstream does not accept is left alone, ms. */
+const setAsideMs = 10 * 60_000;
+
+/** A request ready to be sent. */
+export interface Outgoing {
+  readonly runtime: Runtime;
+  readonly exchange: Exchange;
+  readonly dialect: Dialect;
+  /** Whose accounting and hints apply. */
+  readonly provider: Provider;
+  readonly url: string;
+  /** End-to-end ones only. */
+  readonly headers: Headers;
+  /** Bytes can be sent again, a stream only once. */
+  readonly body: Uint8Array | ReadableStream<Uint8Array> | null;
+  readonly admission: AdmissionRequest;
+  /** Aborted when the client goes away; looked at only once a request is old enough (see the pipeline). */
+  signal(): AbortSignal;
+}
+
+/** What sending takes from around it. */
+export interface DispatchParts {
+  readonly core: Core;
+  readonly strikes: Strikes;
+  /** What we call ourselves: `cooldown/<version>`. */
+  readonly server: string;
+}
+
+/** An answer that turned the request away, kept for the client in case waiting does not help. */
+interface Kept {
+  readonly answer: Response;
+  readonly controller: AbortController;
+  /** Until when the upstream will not take it; null where that is not for us to say. */
+  readonly until: number | null;
+}
+
+/**
+ * Sends a request as soon as there is room for it, and again where the upstream turns it away and waiting can help.
+ * Resolves with the answer for the client.
+ */
+export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Response> {
+  const { core, server } = parts;
+  const { clock, scheduler, breaker } = core;
+  const { exchange, runtime } = out;
+  const pass = (answer: Response, controller: AbortController): Response | Promise<Response> =>
+    relay(answer, exchange, out.dialect, {
+      server,
+      clock,
+      idle: runtime.idle,
+      controller,
+      provider: out.provider,
+    });
+  let { admission } = out;
+  let kept: Kept | null = null;
+  let overloads = 0;
+
+  for (;;) {
+    const blockedMs = breaker.blocked(exchange.upstream);
+    const asked = blockedMs === null ? scheduler.admit(admission) : null;
+    const outcome = asked instanceof Promise ? await asked : asked;
+    if (outcome === null || "refused" in outcome) {
+      if (kept !== null)
+        return passOn(parts, out, kept, blockedMs ?? outcome?.retryAfterMs ?? null);
+      if (outcome !== null)
+        throw new ProxyError(outcome.refused, outcome.message, outcome.retryAfterMs);
+      throw circuitOpen(exchange.upstream, blockedMs ?? 0);
+    }
+    const lease: Lease = outcome;
+    exchange.lease = lease;
+    // Of several keys it is the chosen one's quota that this is about.
+    if (lease.path !== admission.path) exchange.quota = accountOf(lease);
+    if (lease.committed !== null) await lease.committed;
+    if (exchange.isLong) out.signal().throwIfAborted();
+    const entered = breaker.enter(exchange.upstream);
+    if (entered === null)
+      throw circuitOpen(exchange.upstream, breaker.blocked(exchange.upstream) ?? 0);
+
+    const controller = new AbortController();
+    const answer = await send(out, lease, entered, controller, core);
+    tellHints(out, lease, answer, core);
+    if (isKeyRefused(out, lease, answer)) {
+      breaker.released(entered);
+      if (!setAside(parts, out, lease, answer.status)) return pass(answer, controller);
+      controller.abort();
+      admission = again(admission, exchange.startedAt);
+      continue;
+    }
+    if (!mayTurnAway(out.provider, answer.status)) {
+      if (answer.status < 400) {
+        breaker.succeeded(entered);
+        const account = accountOf(lease);
+        if (account !== null) parts.strikes.clear(account);
+      } else breaker.released(entered);
+      return pass(answer, controller);
+    }
+
+    const now = clock.now();
+    const read = await readTurnedAway(out.provider, answer, now);
+    const { refusal } = read;
+    if (refusal === null) {
+      breaker.released(entered);
+      return pass(read.answer, controller);
+    }
+    if (answer.status === 429) core.metrics.upstream429(exchange.upstream);
+    const account = accountOf(lease);
+    const retriable = !(out.body instanceof ReadableStream);
+    admission = again(admission, exchange.startedAt);
+    const { deadlineAt } = admission.again ?? { deadlineAt: now };
+
+    if (refusal.kind === "rate_limit" && account !== null) {
+      const isNew = account.heldUntil <= now;
+      const until = holdUntil(parts, account, refusal, now);
+      lease.turnedAway(account, until, unitOf(refusal), refusal.window);
+      const waits = retriable && until <= deadlineAt;
+      if (isNew || !waits) breaker.failed(entered, account.spec.label, refusal.waitMs);
+      else breaker.released(entered);
+      kept = { answer: read.answer, controller, until };
+      if (!waits) return passOn(parts, out, kept, until - now);
+      exchange.turnedAway(chargeFailed(out.provider, answer.status, lease.reserved));
+      core.metrics.upstreamRetry(exchange.upstream, refusal.reason);
+      continue;
+    }
+    breaker.failed(entered, account?.spec.label ?? null, refusal.waitMs);
+    kept = { answer: read.answer, controller, until: null };
+    if (refusal.kind !== "overload" || !retriable || ++overloads >= mostOverloadTries)
+      return pass(read.answer, controller);
+    const waitMs = Math.max(refusal.waitMs ?? 0, overloadWait(overloads));
+    if (now + waitMs > deadlineAt) return pass(read.answer, controller);
+    exchange.turnedAway(chargeFailed(out.provider, answer.status, lease.reserved));
+    core.metrics.upstreamRetry(exchange.upstream, refusal.reason);
+    await sleep(core, now + waitMs, out.signal());
+  }
+}
+
+async function send(
+  out: Outgoing,
+  lease: Lease,
+  entered: Pass,
+  controller: AbortController,
+  { breaker }: Core,
+): Promise<Response> {
+  const { exchange, runtime, headers } = out;
+  exchange.call = controller;
+  if (exchange.isLong) follow(out.signal(), controller);
+  const key = runtime.keyOf(lease.path);
+  if (key !== null) setKey(headers, out.provider, key);
+  exchange.dispatched();
+  try {
+    const answer = await runtime.upstream.send({
+      url: out.url,
+      method: exchange.method,
+      headers,
+      body: out.body as Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null,
+      controller,
+      onSent: () => lease.sent(),
+    });
+    exchange.answered();
+    return answer;
+  } catch (error) {
+    breaker.released(entered);
+    throw error;
+  }
+}
+
+/** What the upstream says of its limits; only where a quota applies: others have no numbers of the provider's. */
+function tellHints(
+  { exchange, provider }: Outgoing,
+  lease: Lease,
+  answer: Response,
+  core: Core,
+): void {
+  if (exchange.quota === null) return;
+  lease.hint(readHints(provider, answer.headers, core.clock.now()));
+}
+
+/** The account that an upstream means when it says that it is too much: the quota's, else the rule's. */
+function accountOf(lease: Lease): Account | null {
+  return lease.path.accounts.at(-1) ?? null;
+}
+
+function holdUntil(
+  { strikes }: DispatchParts,
+  account: Account,
+  { waitMs }: UpstreamRefusal,
+  now: number,
+): number {
+  if (waitMs !== null) return Math.max(account.heldUntil, now + waitMs);
+  // Those that were in flight together are turned away together: that is one time, not many.
+  return account.heldUntil > now ? account.heldUntil : now + strikes.next(account);
+}
+
+function unitOf({ unit }: UpstreamRefusal): Exclude<UpstreamRefusal["unit"], "concurrency"> {
+  return unit === "concurrency" ? null : unit;
+}
+
+/** Whether the upstream does not accept a key of ours. */
+function isKeyRefused({ runtime }: Outgoing, lease: Lease, { status }: Response): boolean {
+  return (status === 401 || status === 403) && runtime.keyOf(lease.path) !== null;
+}
+
+/** Leaves a key alone. False where there is no other to try, or nothing to send again. */
+function setAside(
+  { core }: DispatchParts,
+  { exchange, admission, body, provider }: Outgoing,
+  lease: Lease,
+  status: number,
+): boolean {
+  const now = core.clock.now();
+  const account = accountOf(lease);
+  if (account === null) return false;
+  core.log.warn("the upstream does not accept a key of api_keys: it is left alone for 10 minutes", {
+    quota: account.spec.label,
+    status,
+  });
+  const others = admission.path.alternatives.filter((path) => path !== lease.path);
+  const usable = others.some((path) => path.accounts.every(({ heldUntil }) => heldUntil <= now));
+  if (usable) account.hold(now + setAsideMs);
+  if (!usable || body instanceof ReadableStream) return false;
+  exchange.turnedAway(chargeFailed(provider, status, lease.reserved));
+  core.metrics.upstreamRetry(exchange.upstream, "key_refused");
+  return true;
+}
+
+/** The same request once more, before all others, while the deadline that it came with lasts. */
+function again(admission: AdmissionRequest, arrivedAt: number): AdmissionRequest {
+  if (admission.again !== null) return admission;
+  return { ...admission, again: { deadlineAt: deadlineOf(admission, arrivedAt) } };
+}
+
+/** The upstream's own refusal, with the time at which there will be room. */
+function passOn(
+  parts: DispatchParts,
+  out: Outgoing,
+  { answer, controller, until }: Kept,
+  waitMs: number | null,
+): Response | Promise<Response> {
+  const { core, server } = parts;
+  const now = core.clock.now();
+  const ms = Math.max(waitMs ?? 0, until === null ? 0 : until - now);
+  if (ms > 0) setRetryAfter(answer.headers, ms);
+  return relay(answer, out.exchange, out.dialect, {
+    server,
+    clock: core.clock,
+    idle: out.runtime.idle,
+    controller,
+    provider: out.provider,
+  });
+}
+
+function circuitOpen(upstream: string, ms: number): ProxyError {
+  return new ProxyError(
+    "CIRCUIT_OPEN",
+    `${upstream} has turned away many requests in a row. It is left alone for another ${Math.ceil(ms / 1_000)} s.`,
+    ms,
+  );
+}
+
+/** Ends `call` when the client goes away, or has gone. */
+export function follow(client: AbortSignal, call: AbortController): void {
+  if (client.aborted) call.abort(client.reason);
+  else client.addEventListener("abort", () => call.abort(client.reason), { once: true });
+}
+
+/** Resolves at `until`; rejects with the signal's reason if the client goes away. */
+function sleep({ clock }: Core, until: number, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const leave = (): void => {
+    cancel();
+    reject(signal.reason);
+  };
+  const cancel = clock.at(until, () => {
+    signal.removeEventListener("abort", leave);
+    resolve();
+  });
+  signal.addEventListener("abort", leave, { once: true });
+  return promise;
+}
