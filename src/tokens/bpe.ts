@@ -1,9 +1,8 @@
+import type { CountText } from "./count-text.ts";
 import { loadVocabulary, type VocabularyName } from "./load.ts";
 import { createMerger } from "./merge.ts";
+import { normalise } from "./normalise.ts";
 import { hashFactor, noRank, rankOf, type Vocabulary } from "./vocabulary.ts";
-
-/** How many tokens a text has. Special tokens' names in it are ordinary text: it comes from users. */
-export type CountText = (text: string) => number;
 
 /** Pieces kept with their count: a direct-mapped cache of this many places (a power of two) … */
 const cachePlaces = 16_384;
@@ -15,10 +14,11 @@ const cachedBytes = 24;
  * works: the piece is one token (most are), it was counted before, or its bytes are merged.
  *
  * Equal to `encode_ordinary(text).length` of `@dqbd/tiktoken` on any string, lone surrogates included (both
- * read them as U+FFFD), in time that grows like n log n at worst. Holds scratch memory; no reentrance.
+ * read them as U+FFFD), for OpenAI's vocabularies, and to Hugging Face's `tokenizers` for the others; in time
+ * that grows like n log n at worst. Holds scratch memory; no reentrance.
  */
 export function createTextCounter(vocabulary: Vocabulary): CountText {
-  const { classes, pieceEnd } = vocabulary;
+  const { classes, pieceEnd, form } = vocabulary;
   const merge = createMerger(vocabulary);
   const encoder = new TextEncoder();
   let buffer = new Uint8Array(4096);
@@ -50,7 +50,8 @@ export function createTextCounter(vocabulary: Vocabulary): CountText {
     return count;
   };
 
-  return (text) => {
+  return (original) => {
+    const text = form === null ? original : normalise(original, form);
     if (buffer.length < text.length * 3) buffer = new Uint8Array(text.length * 3);
     const end = encoder.encodeInto(text, buffer).written;
     let count = 0;

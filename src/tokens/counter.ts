@@ -1,13 +1,12 @@
 /** Counting what a request asks a model to read. */
 import { type Clock, systemClock } from "../clock.ts";
 import { BoundedMap } from "./bounded-map.ts";
-import { textCounter } from "./bpe.ts";
 import { type Family, familyOf } from "./family.ts";
 import { imageTokens } from "./images.ts";
-import { loadVocabulary, type VocabularyName } from "./load.ts";
 import type { Prompt, PromptMessage } from "./prompt.ts";
 import { createRemoteCounter, type RemoteCounter } from "./remote.ts";
 import { partLength, sampleTokens, split } from "./split.ts";
+import { openTokenizer, tokenizerNamed, type TokenizerName } from "./tokenizer.ts";
 import { toolTokens } from "./tools.ts";
 import { createTurns } from "./turns.ts";
 
@@ -18,6 +17,7 @@ const mostLookedUp = 262_144;
 /** Shorter texts are counted again rather than kept: that takes no longer than their hash. */
 const leastKept = 128;
 const kept = 65_536;
+const mostFamilies = 1000;
 /** Questions of one prompt that wait for the thread at a time. */
 const mostAsked = 16;
 /** Texts in one question. */
@@ -42,14 +42,28 @@ export interface TokenCounter {
    * turns of the event loop between), so that no request waits for that. Never rejects.
    */
   warmUp(): Promise<void>;
+  /**
+   * From now on counts models by these files instead of those named before, by the first that matches. Reads them
+   * at once, 0.1 to 1 s each, which is for starting and reloading.
+   *
+   * @throws UsageError where one cannot be used; everything stays as it was.
+   */
+  use(tokenizers: readonly TokenizerFile[]): void;
   /** Ends the thread. Prompts being counted are estimated. */
   close(): void;
+}
+
+/** A Hugging Face `tokenizer.json` for the models whose name, as clients write it, `matches`. */
+export interface TokenizerFile {
+  readonly matches: (model: string) => boolean;
+  readonly file: string;
 }
 
 export interface TokenCounterOptions {
   readonly clock?: Clock;
   /** Where long texts are counted; by default a thread, started with the first of them. */
   readonly remote?: RemoteCounter;
+  readonly tokenizers?: readonly TokenizerFile[];
 }
 
 /** A part of a text, and its key in the cache: null where it is too short to be kept. */
@@ -58,32 +72,54 @@ interface Part {
   readonly key: bigint | null;
 }
 
-/** Creates the counter of a process. Its cache holds 65,536 counts, a few megabytes. */
+/**
+ * Creates the counter of a process. Its cache holds 65,536 counts, a few megabytes.
+ *
+ * @throws UsageError where one of the options' `tokenizers` cannot be used.
+ */
 export function createTokenCounter(options: TokenCounterOptions = {}): TokenCounter {
   const remote = options.remote ?? createRemoteCounter(options.clock ?? systemClock());
   const nextTurn = createTurns();
   const counts = new BoundedMap<bigint, number>(kept);
-  const families = new BoundedMap<string, Family>(1000);
   // Random, so that nobody can prepare texts of one hash; and of each kind of count its own.
   const seed = crypto.getRandomValues(new BigUint64Array(1))[0] ?? 0n;
-  const seeds: Record<VocabularyName, bigint> = { o200k: seed, cl100k: seed ^ 1n };
+  const seeds = new Map<TokenizerName, bigint>();
+  const seedOf = (vocabulary: TokenizerName): bigint => {
+    let own = seeds.get(vocabulary);
+    if (own === undefined) {
+      own = Bun.hash.wyhash(vocabulary, seed);
+      seeds.set(vocabulary, own);
+    }
+    return own;
+  };
+
+  let families = new BoundedMap<string, Family>(mostFamilies);
+  let files: readonly { matches: (model: string) => boolean; name: TokenizerName }[] = [];
+  const use = (tokenizers: readonly TokenizerFile[]): void => {
+    files = tokenizers.map(({ matches, file }) => ({ matches, name: openTokenizer(file) }));
+    families = new BoundedMap(mostFamilies);
+  };
+  use(options.tokenizers ?? []);
 
   const familyFor = (model: string): Family => {
     let family = families.get(model);
     if (family === undefined) {
       family = familyOf(model);
+      const file = files.find(({ matches }) => matches(model));
+      if (file !== undefined)
+        family = { ...family, name: file.name, vocabulary: file.name, ratio: 1 };
       if (model.length <= 200) families.set(model, family);
     }
     return family;
   };
 
-  const part = (text: string, vocabulary: VocabularyName): Part => ({
+  const part = (text: string, vocabulary: TokenizerName): Part => ({
     text,
-    key: text.length < leastKept ? null : Bun.hash.wyhash(text, seeds[vocabulary]),
+    key: text.length < leastKept ? null : Bun.hash.wyhash(text, seedOf(vocabulary)),
   });
 
-  function* partsOf(texts: Iterable<string>, vocabulary: VocabularyName): Generator<Part> {
-    const { classes } = loadVocabulary(vocabulary);
+  function* partsOf(texts: Iterable<string>, vocabulary: TokenizerName): Generator<Part> {
+    const { classes } = tokenizerNamed(vocabulary);
     for (const text of texts)
       for (const piece of split(text, classes)) yield part(piece, vocabulary);
   }
@@ -93,8 +129,8 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
     return tokens;
   };
 
-  const estimate = async (parts: readonly Part[], vocabulary: VocabularyName): Promise<number> => {
-    const count = textCounter(vocabulary);
+  const estimate = async (parts: readonly Part[], vocabulary: TokenizerName): Promise<number> => {
+    const count = tokenizerNamed(vocabulary).count;
     let tokens = 0;
     let budget = 0;
     for (const { text } of parts) {
@@ -111,7 +147,7 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
     return tokens;
   };
 
-  const ask = async (parts: readonly Part[], vocabulary: VocabularyName): Promise<number> => {
+  const ask = async (parts: readonly Part[], vocabulary: TokenizerName): Promise<number> => {
     const answer = await remote.count(
       vocabulary,
       parts.map(({ text }) => text),
@@ -121,7 +157,7 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
   };
 
   /** Counts parts with turns between: a question to the thread for each 64 K, a few of them open at a time. */
-  const countAway = async (parts: Iterable<Part>, vocabulary: VocabularyName): Promise<number> => {
+  const countAway = async (parts: Iterable<Part>, vocabulary: TokenizerName): Promise<number> => {
     const asked: Promise<number>[] = [];
     let tokens = 0;
     let batch: Part[] = [];
@@ -156,7 +192,7 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
 
   const countTexts = (
     texts: readonly string[],
-    vocabulary: VocabularyName,
+    vocabulary: TokenizerName,
   ): number | Promise<number> => {
     const length = texts.reduce((sum, text) => sum + text.length + perText, 0);
     if (length > mostLookedUp) return countAway(partsOf(texts, vocabulary), vocabulary);
@@ -174,7 +210,7 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
       work += ascii ? next.text.length : next.text.length * 2;
     }
     if (work > mostAtOnce) return countAway(unknown, vocabulary).then((away) => tokens + away);
-    const count = textCounter(vocabulary);
+    const count = tokenizerNamed(vocabulary).count;
     for (const next of unknown) tokens += keep(next, count(next.text));
     return tokens;
   };
@@ -184,7 +220,10 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
     const key = Bun.hash.wyhash(`${family.name}\0${json}`, seed ^ 2n);
     return (
       counts.get(key) ??
-      keep({ text: json, key }, toolTokens(family.tools, json, textCounter(family.vocabulary)))
+      keep(
+        { text: json, key },
+        toolTokens(family.tools, json, tokenizerNamed(family.vocabulary).count),
+      )
     );
   };
 
@@ -211,13 +250,14 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
       return typeof tokens === "number" ? total(tokens) : tokens.then(total);
     },
     warmUp: async () => {
-      const count = textCounter("o200k");
+      const count = tokenizerNamed("o200k").count;
       for (let i = 0; i < warmUpRounds; i++) {
         await nextTurn();
         count(`${warmUpText} ${i}`);
         for (const word of warmUpWords) count(word);
       }
     },
+    use,
     close: () => remote.close(),
   };
 }

@@ -1,13 +1,13 @@
 import type { ImageCosts } from "./images.ts";
-import type { VocabularyName } from "./load.ts";
+import type { TokenizerName } from "./tokenizer.ts";
 import type { ToolCosts } from "./tools.ts";
 
 /** How the input tokens of a family of models are counted. */
 export interface Family {
   readonly name: string;
-  /** The vocabulary that is this family's own, or nearest to it. */
-  readonly vocabulary: VocabularyName;
-  /** Tokens of text are the vocabulary's count times this: 1 where the vocabulary is exact. */
+  /** The tokenizer that is this family's own, or nearest to it. */
+  readonly vocabulary: TokenizerName;
+  /** Tokens of text are the tokenizer's count times this: 1 where it is exact, or an estimator. */
   readonly ratio: number;
   /** Chat template, in tokens: for each message, the role included … */
   readonly message: number;
@@ -63,7 +63,7 @@ const cl100k: Family = { ...openai, name: "cl100k", vocabulary: "cl100k", tools:
 /** Costs like OpenAI's, but for the vocabulary's ratio, the template and tools as JSON. */
 const other = (
   name: string,
-  vocabulary: VocabularyName,
+  vocabulary: TokenizerName,
   ratio: number,
   message: number,
   fixed: number,
@@ -79,7 +79,7 @@ const other = (
 });
 
 const claude: Family = {
-  ...other("claude", "o200k", 1.13, 2, 6),
+  ...other("claude", "claude", 1, 2, 6),
   tools: {
     once: 549,
     each: 53,
@@ -95,16 +95,15 @@ const claude: Family = {
 /**
  * The first row that matches a normalised name decides. Templates: from the models' published ones. Ratios:
  * measured on prose, code and JSON against the models' own tokenizers; English leads, since a learned ratio
- * moves with the traffic anyway. Llama 3's vocabulary begins with all of cl100k's, so that text in ASCII is
- * exact; other scripts come out too high, never too low.
+ * moves with the traffic anyway. Qwen's vocabulary has been the same since 2.5, DeepSeek's since V3.
  */
 const rows: readonly (readonly [RegExp, Family])[] = [
   [/gpt-oss/, { ...other("gpt-oss", "o200k", 1, 4, 63), tools: { ...openaiTools(13), once: 13 } }],
   [/claude/, claude],
   [/llama-?4/, other("llama4", "o200k", 1, 5, 5)],
-  [/llama/, other("llama3", "cl100k", 1, 5, 5)],
-  [/qwen|qwq/, { ...other("qwen", "o200k", 1.02, 5, 3), tools: jsonTools(82, 23) }],
-  [/deepseek/, other("deepseek", "o200k", 1.04, 2, 3)],
+  [/llama/, other("llama3", "llama3", 1, 5, 5)],
+  [/qwen|qwq/, { ...other("qwen", "qwen3", 1, 5, 3), tools: jsonTools(82, 23) }],
+  [/deepseek/, other("deepseek", "deepseek", 1, 2, 3)],
   [/gemini/, { ...other("gemini", "o200k", 1.05, 5, 4), image: { kind: "squares", tile: 258 } }],
   [/gemma/, { ...other("gemma", "o200k", 1.05, 5, 4), image: { kind: "squares", tile: 258 } }],
   [

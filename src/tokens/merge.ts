@@ -1,7 +1,7 @@
 /**
  * Byte pair merging that only counts: of all neighbouring parts whose bytes together are a token, the pair
  * of lowest rank (the leftmost of equals) becomes one part, until there is none. The number of parts left is
- * the number of tokens.
+ * the number of tokens. Which pairs may merge is the vocabulary's to say (`leftLengths`).
  */
 import { hashFactor, noRank, rankOf, type Vocabulary } from "./vocabulary.ts";
 
@@ -59,7 +59,7 @@ function push(heap: Float64Array, size: number, key: number): void {
 
 /** A merger for one vocabulary. It owns scratch memory that grows with the longest piece seen; no reentrance. */
 export function createMerger(vocabulary: Vocabulary): MergePiece {
-  const { pairRanks, longest } = vocabulary;
+  const { pairRanks, longest, leftLengths } = vocabulary;
   const powers = new Int32Array(longest + 1).fill(1);
   for (let i = 1; i <= longest; i++) powers[i] = Math.imul(powers[i - 1] ?? 0, hashFactor);
 
@@ -96,11 +96,20 @@ export function createMerger(vocabulary: Vocabulary): MergePiece {
     entryNext = new Int32Array(capacity * 3);
   };
 
-  /** The rank of the part `bytes[start + from..start + to)`. */
-  const rankOfPart = (bytes: Uint8Array, start: number, from: number, to: number): number => {
+  /** The rank of the pair of `bytes[start + from..start + middle)` and `bytes[start + middle..start + to)`. */
+  const rankOfPair = (
+    bytes: Uint8Array,
+    start: number,
+    from: number,
+    middle: number,
+    to: number,
+  ): number => {
     if (to - from > longest) return noRank;
     const hash = ((hashes[to] ?? 0) - Math.imul(hashes[from] ?? 0, powers[to - from] ?? 0)) | 0;
-    return rankOf(vocabulary, bytes, start + from, start + to, hash);
+    const rank = rankOf(vocabulary, bytes, start + from, start + to, hash);
+    if (leftLengths !== null && rank !== noRank && leftLengths[rank] !== middle - from)
+      return noRank;
+    return rank;
   };
 
   const mergeByScan = (bytes: Uint8Array, start: number, length: number): number => {
@@ -121,9 +130,9 @@ export function createMerger(vocabulary: Vocabulary): MergePiece {
         ranks[i] = ranks[i + 1] ?? 0;
       }
       const from = bounds[at] ?? 0;
-      if (at + 2 < parts) ranks[at] = rankOfPart(bytes, start, from, bounds[at + 2] ?? 0);
-      if (at > 0)
-        ranks[at - 1] = rankOfPart(bytes, start, bounds[at - 1] ?? 0, bounds[at + 1] ?? 0);
+      const to = bounds[at + 1] ?? 0;
+      if (at + 2 < parts) ranks[at] = rankOfPair(bytes, start, from, to, bounds[at + 2] ?? 0);
+      if (at > 0) ranks[at - 1] = rankOfPair(bytes, start, bounds[at - 1] ?? 0, from, to);
     }
   };
 
@@ -175,13 +184,13 @@ export function createMerger(vocabulary: Vocabulary): MergePiece {
       let rank = noRank;
       if (next < length) {
         previous[next] = at;
-        rank = rankOfPart(bytes, start, at, bounds[next] ?? 0);
+        rank = rankOfPair(bytes, start, at, next, bounds[next] ?? 0);
         if (rank !== noRank) enter(rank, at);
       }
       ranks[at] = rank;
       const left = previous[at] ?? 0;
       if (left >= 0) {
-        rank = rankOfPart(bytes, start, left, next);
+        rank = rankOfPair(bytes, start, left, at, next);
         if (rank !== noRank) enter(rank, left);
         ranks[left] = rank;
       }

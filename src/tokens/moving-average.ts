@@ -31,3 +31,24 @@ export function observe(average: MovingAverage, value: number, memory: number, w
   average.weight = total;
   average.count++;
 }
+
+/** Makes what was seen so far count for no more than `most` observations, so that the next ones soon outweigh it. */
+export function discount(average: MovingAverage, most: number): void {
+  average.weight = Math.min(average.weight, most);
+}
+
+/** An average as it is stored: `[count, weight, mean, variance]`, rounded to six digits. */
+export function packAverage({ count, weight, mean, variance }: MovingAverage): number[] {
+  return [count, weight, mean, variance].map((value) => Number(value.toPrecision(6)));
+}
+
+/** The average that `packAverage` stored, or null where `stored` cannot be one. */
+export function unpackAverage(stored: unknown): MovingAverage | null {
+  if (!Array.isArray(stored) || stored.length !== 4) return null;
+  const [count, weight, mean, variance] = stored as unknown[];
+  const isPart = (value: unknown): value is number => typeof value === "number" && value >= 0;
+  if (!isPart(count) || !isPart(weight) || !isPart(variance)) return null;
+  if (typeof mean !== "number" || !Number.isFinite(count + weight + mean + variance)) return null;
+  if ((count === 0) !== (weight === 0)) return null;
+  return { count, weight, mean, variance };
+}

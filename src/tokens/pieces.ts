@@ -4,17 +4,11 @@
  * every piece has at least one byte; time is linear, as a character is looked at a few times at most.
  *
  * The patterns (`@dqbd/tiktoken/encoders/*.json`) are alternatives tried in order, with backtracking; the
- * comments below say which alternative a line stands for and why no other can win there.
+ * comments below say which alternative a line stands for and why no other can win there. Other models took
+ * one of the two over, whole or with another number of digits.
  */
+import { before, characterLength, classAt, type PieceEnd, runEnd } from "./scan.ts";
 import { characterClass } from "./unicode.ts";
-
-/** Where the piece ends that starts at `start`; `start < end`, the text being `bytes[0..end)`. */
-export type PieceEnd = (
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  classes: Uint8Array,
-) => number;
 
 const { other, upper, lower, letter, mark, number, space, newline } = characterClass;
 
@@ -27,50 +21,6 @@ const spaceMask = (1 << space) | (1 << newline);
 
 const apostrophe = 0x27;
 const slash = 0x2f;
-
-/** Bytes of the character that starts with `lead`. */
-function characterLength(lead: number): number {
-  return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-}
-
-/** The code point at `i`, whose lead byte is not ASCII. */
-function codePointAt(bytes: Uint8Array, i: number, lead: number): number {
-  const second = (bytes[i + 1] ?? 0) & 0x3f;
-  if (lead < 0xe0) return ((lead & 0x1f) << 6) | second;
-  const third = (bytes[i + 2] ?? 0) & 0x3f;
-  if (lead < 0xf0) return ((lead & 0x0f) << 12) | (second << 6) | third;
-  return ((lead & 0x07) << 18) | (second << 12) | (third << 6) | ((bytes[i + 3] ?? 0) & 0x3f);
-}
-
-/** The class of the character at `i`. */
-function classAt(bytes: Uint8Array, i: number, classes: Uint8Array): number {
-  const lead = bytes[i] ?? 0;
-  return classes[lead < 0x80 ? lead : codePointAt(bytes, i, lead)] ?? 0;
-}
-
-/** The end of the run of characters from `i` on whose class is in `mask`. */
-function runEnd(
-  bytes: Uint8Array,
-  i: number,
-  end: number,
-  classes: Uint8Array,
-  mask: number,
-): number {
-  while (i < end) {
-    const lead = bytes[i] ?? 0;
-    const kind = classes[lead < 0x80 ? lead : codePointAt(bytes, i, lead)] ?? 0;
-    if (((mask >> kind) & 1) === 0) return i;
-    i += characterLength(lead);
-  }
-  return end;
-}
-
-/** The start of the character before `i`. */
-function before(bytes: Uint8Array, i: number): number {
-  do i--;
-  while (((bytes[i] ?? 0) & 0xc0) === 0x80);
-  return i;
-}
 
 /** `(?i:'s|'t|'re|'ve|'m|'ll|'d)?` at `i`: its end, `i` where there is none. Case folding makes U+017F an s. */
 function contractionEnd(bytes: Uint8Array, i: number, end: number): number {
@@ -93,10 +43,25 @@ function contractionEnd(bytes: Uint8Array, i: number, end: number): number {
   }
 }
 
-/** `\p{N}{1,3}` */
-function numberEnd(bytes: Uint8Array, start: number, end: number, classes: Uint8Array): number {
+/** A word's contraction at `i`, where the pattern has them: its end, `i` where there is none. */
+function suffixEnd(bytes: Uint8Array, i: number, end: number, contractions: boolean): number {
+  return contractions ? contractionEnd(bytes, i, end) : i;
+}
+
+/** `\p{N}{1,most}` */
+export function numberEnd(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  classes: Uint8Array,
+  most: number,
+): number {
   let i = start + characterLength(bytes[start] ?? 0);
-  for (let digits = 1; digits < 3 && i < end && classAt(bytes, i, classes) === number; digits++) {
+  for (
+    let digits = 1;
+    digits < most && i < end && classAt(bytes, i, classes) === number;
+    digits++
+  ) {
     i += characterLength(bytes[i] ?? 0);
   }
   return i;
@@ -146,35 +111,56 @@ function symbolsEnd(
   return i;
 }
 
-/** The split pattern of o200k_base. */
-export const o200kPieceEnd: PieceEnd = (bytes, start, end, classes) => {
+/** The split pattern of o200k_base, but for the most digits in a piece, and contractions only where asked for. */
+function casedEnd(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  classes: Uint8Array,
+  digits: number,
+  contractions: boolean,
+): number {
   const lead = bytes[start] ?? 0;
   const kind = classAt(bytes, start, classes);
   if ((lettersMask >> kind) & 1) {
-    return contractionEnd(bytes, Math.abs(wordEnd(bytes, start, end, classes)), end);
+    return suffixEnd(bytes, Math.abs(wordEnd(bytes, start, end, classes)), end, contractions);
   }
-  if (kind === number) return numberEnd(bytes, start, end, classes);
+  if (kind === number) return numberEnd(bytes, start, end, classes, digits);
   const next = start + characterLength(lead);
   const nextKind = next < end ? classAt(bytes, next, classes) : newline;
   if (kind !== newline && (wordMask >> nextKind) & 1) {
     const word = wordEnd(bytes, next, end, classes);
     // A mark is both a prefix and a word by itself: the latter wins over the second alternative.
-    if (word > 0 || kind !== mark) return contractionEnd(bytes, Math.abs(word), end);
+    if (word > 0 || kind !== mark) return suffixEnd(bytes, Math.abs(word), end, contractions);
   }
-  if (kind === mark) return contractionEnd(bytes, next, end);
+  if (kind === mark) return suffixEnd(bytes, next, end, contractions);
   if (kind === other) return symbolsEnd(bytes, start, end, classes, true);
   if (lead === 0x20 && nextKind === other) return symbolsEnd(bytes, next, end, classes, true);
   return whitespaceEnd(bytes, start, end, classes);
-};
+}
 
-/** The split pattern of cl100k_base. */
-export const cl100kPieceEnd: PieceEnd = (bytes, start, end, classes) => {
+/** The split pattern of o200k_base. */
+export const o200kPieceEnd: PieceEnd = (bytes, start, end, classes) =>
+  casedEnd(bytes, start, end, classes, 3, true);
+
+/** Mistral's split pattern (Tekken): o200k_base's without contractions and with each digit by itself. */
+export const tekkenPieceEnd: PieceEnd = (bytes, start, end, classes) =>
+  casedEnd(bytes, start, end, classes, 1, false);
+
+/** The split pattern of cl100k_base, but for the most digits in a piece. */
+function uncasedEnd(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  classes: Uint8Array,
+  digits: number,
+): number {
   const lead = bytes[start] ?? 0;
   const contraction = contractionEnd(bytes, start, end);
   if (contraction > start) return contraction;
   const kind = classAt(bytes, start, classes);
   if ((lettersMask >> kind) & 1) return runEnd(bytes, start, end, classes, lettersMask);
-  if (kind === number) return numberEnd(bytes, start, end, classes);
+  if (kind === number) return numberEnd(bytes, start, end, classes, digits);
   const next = start + characterLength(lead);
   const nextKind = next < end ? classAt(bytes, next, classes) : newline;
   if (kind !== newline && (lettersMask >> nextKind) & 1)
@@ -183,4 +169,47 @@ export const cl100kPieceEnd: PieceEnd = (bytes, start, end, classes) => {
   if (lead === 0x20 && (symbolMask >> nextKind) & 1)
     return symbolsEnd(bytes, next, end, classes, false);
   return whitespaceEnd(bytes, start, end, classes);
+}
+
+/** The split pattern of cl100k_base, which Llama 3 took over as it is. */
+export const cl100kPieceEnd: PieceEnd = (bytes, start, end, classes) =>
+  uncasedEnd(bytes, start, end, classes, 3);
+
+/** Qwen's split pattern: cl100k_base's with each digit by itself. */
+export const qwenPieceEnd: PieceEnd = (bytes, start, end, classes) =>
+  uncasedEnd(bytes, start, end, classes, 1);
+
+/** `'s|'t|'re|'ve|'m|'ll|'d` at `i`, in lower case only: its end, `i` where there is none. */
+function lowerContractionEnd(bytes: Uint8Array, i: number, end: number): number {
+  const stop = contractionEnd(bytes, i, end);
+  for (let at = i + 1; at < stop; at++) {
+    const byte = bytes[at] ?? 0;
+    if (byte < 0x61 || byte > 0x7a) return i;
+  }
+  return stop;
+}
+
+/** `\s+(?!\S)|\s+`: all of the run but its last character, unless the text ends with it. */
+function plainWhitespaceEnd(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  classes: Uint8Array,
+): number {
+  const stop = runEnd(bytes, start, end, classes, spaceMask);
+  if (stop === end) return stop;
+  const last = before(bytes, stop);
+  return last > start ? last : stop;
+}
+
+/** GPT-2's split pattern, which `ByteLevel` means by `use_regex`: a space belongs to any kind of run after it. */
+export const gpt2PieceEnd: PieceEnd = (bytes, start, end, classes) => {
+  const contraction = lowerContractionEnd(bytes, start, end);
+  if (contraction > start) return contraction;
+  const from = bytes[start] === 0x20 && start + 1 < end ? start + 1 : start;
+  const kind = classAt(bytes, from, classes);
+  if ((lettersMask >> kind) & 1) return runEnd(bytes, from, end, classes, lettersMask);
+  if (kind === number) return runEnd(bytes, from, end, classes, 1 << number);
+  if ((symbolMask >> kind) & 1) return runEnd(bytes, from, end, classes, symbolMask);
+  return plainWhitespaceEnd(bytes, start, end, classes);
 };

@@ -1,24 +1,29 @@
 /** Counting in a thread of its own, so that long texts do not hold up the event loop. */
 import type { Clock } from "../clock.ts";
-import { textCounter } from "./bpe.ts";
-import type { VocabularyName } from "./load.ts";
+import { UsageError } from "../errors.ts";
+import { tokenizerNamed, type TokenizerName } from "./tokenizer.ts";
 
 /** Texts to count, and the number that tells which question an answer belongs to. */
 export interface Question {
   readonly id: number;
-  readonly vocabulary: VocabularyName;
+  readonly vocabulary: TokenizerName;
   readonly texts: readonly string[];
 }
 
-/** The tokens of each text of the question `id`. */
+/** The tokens of each text of the question `id`; null where its tokenizer's file cannot be read any more. */
 export interface Answer {
   readonly id: number;
-  readonly counts: readonly number[];
+  readonly counts: readonly number[] | null;
 }
 
 /** What the thread does with a question. */
 export function answer({ id, vocabulary, texts }: Question): Answer {
-  return { id, counts: texts.map(textCounter(vocabulary)) };
+  try {
+    return { id, counts: texts.map(tokenizerNamed(vocabulary).count) };
+  } catch (error) {
+    if (error instanceof UsageError) return { id, counts: null };
+    throw error;
+  }
 }
 
 /** The part of `Worker` that is needed here. */
@@ -53,8 +58,8 @@ const mostStarts = 3;
 export interface RemoteCounter {
   /** False once it pays to estimate instead: too much is waiting, or the thread cannot be had. */
   available(): boolean;
-  /** The tokens of each text; null where the thread died or was closed before it answered. Never rejects. */
-  count(vocabulary: VocabularyName, texts: readonly string[]): Promise<readonly number[] | null>;
+  /** The tokens of each text; null where the thread could not, died or was closed before it answered. Never rejects. */
+  count(vocabulary: TokenizerName, texts: readonly string[]): Promise<readonly number[] | null>;
   /** Ends the thread and answers null to every open question, now and later. */
   close(): void;
 }

@@ -1,4 +1,4 @@
-import type { CountText } from "./bpe.ts";
+import type { CountText } from "./count-text.ts";
 
 /** How a model's template renders tool definitions, and so what they cost. All but `text` in tokens. */
 export interface ToolCosts {

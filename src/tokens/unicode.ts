@@ -21,12 +21,31 @@ export const characterClass = {
   newline: 7,
 } as const;
 
+/**
+ * The classes that DeepSeek's patterns tell apart, where they differ from the above. Numbers are shared as far as
+ * the meaning is: `number` is a number in both.
+ */
+export const deepseekClass = {
+  /** Controls, unassigned. */
+  other: 0,
+  /** `\p{P}`, `\p{S}` */
+  symbol: 1,
+  /** `[一-龥぀-ゟ゠-ヿ]`, whatever else these are */
+  kana: 2,
+  /** Any other `\p{L}` */
+  letter: 3,
+  mark: 4,
+  number: 5,
+  space: 6,
+  newline: 7,
+} as const;
+
 /** One past the largest code point. */
 export const codePoints = 0x110000;
 
 /**
  * Unpacks the class of every code point from run lengths: LEB128 numbers, each `length << 3 | class`.
- * The runs come from the oracle's own regular expressions (`scripts/vocabulary.ts`), not from this
+ * The runs come from the oracles' own regular expressions (`scripts/vocabulary.ts`), not from this
  * runtime's `\p{…}`: the two know different Unicode versions, and 4,600 letters would be counted otherwise.
  *
  * @returns one byte a code point, indexed by code point. Its pages of class 0 are never touched.

@@ -2,10 +2,12 @@
  * The file format of the vocabularies, and the hash in which tokens are looked up by their bytes.
  *
  * A file in `data/` is, compressed with zstd: the number of tokens and of bytes of class runs (two unsigned
- * 32-bit little-endian numbers), the length of each token in order of rank (one byte), the class runs
- * (`unicode.ts`), then the tokens' bytes one after the other. `scripts/vocabulary.ts` writes it.
+ * 32-bit little-endian numbers), the length of each token in order of rank (one byte), where the number of
+ * tokens has its highest bit set the left length of each (one byte), the class runs (`unicode.ts`), then the
+ * tokens' bytes one after the other. `scripts/vocabulary.ts` writes it.
  */
-import type { PieceEnd } from "./pieces.ts";
+import type { NormalForm } from "./normalise.ts";
+import type { PieceEnd } from "./scan.ts";
 import { unpackClasses } from "./unicode.ts";
 
 /** What a lookup answers for bytes that are no token. Larger than every rank. */
@@ -28,27 +30,47 @@ export interface Vocabulary {
   readonly longest: number;
   /** The rank of each pair of bytes, at `first << 8 | second`. */
   readonly pairRanks: Int32Array;
-  /** The class of every code point. */
+  /**
+   * Bytes of the left one of the two parts of which a token is made, by rank; null where any two parts whose
+   * bytes together are the token may become it, as in OpenAI's tokenizers. A Hugging Face tokenizer has a list of
+   * pairs instead: where that has one pair a token, the other pairs must not merge.
+   */
+  readonly leftLengths: Uint8Array | null;
+  /** The class of every code point, as `pieceEnd` reads it. */
   readonly classes: Uint8Array;
   readonly pieceEnd: PieceEnd;
+  /** The form into which texts are brought before they are split; null where they are taken as they are. */
+  readonly form: NormalForm | null;
 }
 
 /** Factor of the polynomial hash: odd, and ≡ 5 modulo 8 for a long period. */
 export const hashFactor = 0x2c9277b5;
 
 const headerBytes = 8;
+const withLeftLengths = 0x80000000;
 
-/** The file format above, before compression. Throws RangeError where a token has no or more than 255 bytes. */
-export function packVocabulary(tokens: readonly Uint8Array[], classRuns: Uint8Array): Uint8Array {
+/**
+ * The file format above, before compression.
+ *
+ * @param classRuns empty where the classes come from elsewhere
+ * @param leftLengths one a token, 0 for a token that no merge makes; null where parts may be any
+ * @throws RangeError where a token has no or more than 255 bytes
+ */
+export function packVocabulary(
+  tokens: readonly Uint8Array[],
+  classRuns: Uint8Array,
+  leftLengths: Uint8Array | null = null,
+): Uint8Array {
   const lengths = tokens.map((token) => token.length);
   if (lengths.some((length) => length === 0 || length > 255))
     throw new RangeError("token of 0 or over 255 bytes");
   const header = new DataView(new ArrayBuffer(headerBytes));
-  header.setUint32(0, tokens.length, true);
+  header.setUint32(0, tokens.length + (leftLengths === null ? 0 : withLeftLengths), true);
   header.setUint32(4, classRuns.length, true);
   return Buffer.concat([
     new Uint8Array(header.buffer),
     Uint8Array.from(lengths),
+    leftLengths ?? new Uint8Array(),
     classRuns,
     ...tokens,
   ]);
@@ -59,13 +81,24 @@ export function slotOf(hash: number, slotMask: number): number {
   return (Math.imul(hash ^ (hash >>> 15), 0x9e3779b1) >>> 10) & slotMask;
 }
 
-/** Builds the tables from an uncompressed file. `packed` is kept: the tokens' bytes are a view of it. */
-export function buildVocabulary(packed: Uint8Array, pieceEnd: PieceEnd): Vocabulary {
+/**
+ * Builds the tables from an uncompressed file. `packed` is kept: the tokens' bytes are a view of it.
+ *
+ * @param classes the class of every code point, where the file has none
+ */
+export function buildVocabulary(
+  packed: Uint8Array,
+  pieceEnd: PieceEnd,
+  form: NormalForm | null = null,
+  classes: Uint8Array | null = null,
+): Vocabulary {
   const header = new DataView(packed.buffer, packed.byteOffset, headerBytes);
-  const count = header.getUint32(0, true);
-  const classesAt = headerBytes + count;
+  const flagged = header.getUint32(0, true);
+  const count = flagged % withLeftLengths;
+  const leftsAt = headerBytes + count;
+  const classesAt = leftsAt + (flagged === count ? 0 : count);
   const arenaAt = classesAt + header.getUint32(4, true);
-  const lengths = packed.subarray(headerBytes, classesAt);
+  const lengths = packed.subarray(headerBytes, leftsAt);
   const arena = packed.subarray(arenaAt);
 
   const slotMask = 2 ** Math.ceil(Math.log2(count * 2)) - 1;
@@ -89,8 +122,18 @@ export function buildVocabulary(packed: Uint8Array, pieceEnd: PieceEnd): Vocabul
     at = stop;
   }
   offsets[count] = at;
-  const classes = unpackClasses(packed.subarray(classesAt, arenaAt));
-  return { slots, slotMask, offsets, arena, longest, pairRanks, classes, pieceEnd };
+  return {
+    slots,
+    slotMask,
+    offsets,
+    arena,
+    longest,
+    pairRanks,
+    leftLengths: flagged === count ? null : packed.subarray(leftsAt, classesAt),
+    classes: classes ?? unpackClasses(packed.subarray(classesAt, arenaAt)),
+    pieceEnd,
+    form,
+  };
 }
 
 /** The rank of `bytes[start..end)`, whose polynomial hash is `hash`; `noRank` where it is no token. */

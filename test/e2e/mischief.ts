@@ -49,7 +49,6 @@ const manners = {
     socket.write(json("this is no gzip").replace("\r\n", "\r\nContent-Encoding: gzip\r\n")),
   "server-fault": ({ socket }) => socket.write(json('{"error":"x"}', "500 Internal Server Error")),
   refusal: ({ socket }) => socket.write(json('{"error":"x"}', "400 Bad Request")),
-  "over-limit": ({ socket }) => socket.write(json('{"error":"x"}', "429 Too Many Requests")),
 } satisfies Record<string, Respond>;
 
 /** An upstream with manners of all kinds. */

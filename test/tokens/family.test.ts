@@ -40,3 +40,17 @@ test.each([
 ])("%s is of the family %s", (model, family) => {
   expect(familyOf(model).name).toBe(family);
 });
+
+test.each([
+  ["gpt-oss-120b", "o200k"],
+  ["llama3.1-8b", "llama3"],
+  ["llama-3.3-70b", "llama3"],
+  ["DeepSeek-R1-Distill-Llama-70B", "llama3"],
+  ["qwen-3-235b-a22b-instruct-2507", "qwen3"],
+  ["DeepSeek-R1-Distill-Qwen-32B", "qwen3"],
+  ["deepseek-chat", "deepseek"],
+])("%s is counted with the vocabulary %s, exactly", (model, vocabulary) => {
+  const family = familyOf(model);
+  expect(family.vocabulary).toBe(vocabulary as typeof family.vocabulary);
+  expect(family.ratio).toBe(1);
+});

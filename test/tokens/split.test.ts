@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { textCounter } from "../../src/tokens/bpe.ts";
 import { loadVocabulary } from "../../src/tokens/load.ts";
 import { sampleTokens, split } from "../../src/tokens/split.ts";
+import { tokenizerNamed } from "../../src/tokens/tokenizer.ts";
 import { randomTexts } from "./texts.ts";
 
 const sum = (parts: Iterable<string>, count: (text: string) => number): number => {
@@ -11,9 +12,8 @@ const sum = (parts: Iterable<string>, count: (text: string) => number): number =
   return tokens;
 };
 
-describe.each(["o200k", "cl100k"] as const)("%s", (name) => {
-  const count = textCounter(name);
-  const { classes } = loadVocabulary(name);
+describe.each(["o200k", "cl100k", "llama3", "qwen3", "deepseek"] as const)("%s", (name) => {
+  const { count, classes } = tokenizerNamed(name);
 
   test("counts of parts add up exactly where there are safe places to cut", () => {
     for (const text of randomTexts(3000, 4711)) {
