@@ -197,7 +197,10 @@ export function createRuntime(
       ),
       openToUnknownDomains: config.default_rate_limit.explicit || config.clients.require_key,
     },
-    identifier: createIdentifier(config.clients.identify_by),
+    identifier: createIdentifier({
+      ...config.clients,
+      trusted_proxies: config.server.trusted_proxies,
+    }),
     upstream,
     idle,
     routesByModel: routes.length > 0,

@@ -26,7 +26,7 @@ export class Exchange {
   readonly method: string;
   /** Without the query. */
   readonly path: string;
-  client: ClientIdentity = { id: "unknown", credential: "none" };
+  client: ClientIdentity = unknownClient;
   dialect: Dialect;
   /** The host asked for, as limits name it; empty where there is none. */
   upstream = "";
@@ -171,6 +171,14 @@ export class Exchange {
     }
   }
 }
+
+const unknownClient: ClientIdentity = {
+  id: "unknown",
+  credential: "none",
+  name: null,
+  tier: null,
+  keyHeaders: [],
+};
 
 function round(ms: number): number {
   return Math.round(ms * 1_000) / 1_000;

@@ -183,6 +183,7 @@ export class Pipeline {
     }
     const { headers } = request;
     stripRequestHeaders(headers, fields);
+    for (const name of exchange.client.keyHeaders) headers.delete(name);
     return await dispatch(this.#parts, {
       runtime,
       exchange,
