@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { tarGz, zip } from "./archive.ts";
@@ -19,7 +19,15 @@ const platforms: readonly { name: string; target: Bun.Build.CompileTarget }[] = 
   { name: "darwin-arm64", target: "bun-darwin-arm64" },
   { name: "windows-x64", target: "bun-windows-x64" },
 ];
-const companions = ["LICENSE", "README.md", "config.yaml.example"];
+const companions = [
+  "LICENSE",
+  "README.md",
+  "config.yaml.example",
+  // The vocabularies inside the executable come under licences of their own, which ask for these.
+  "src/tokens/data/NOTICE.md",
+  "src/tokens/data/LICENSE-APACHE-2.0.txt",
+  "src/tokens/data/LICENSE-LLAMA-3.1.txt",
+];
 
 const { values } = parseArgs({
   options: {
@@ -74,7 +82,7 @@ try {
     process.stdout.write(` ${megabytes(size)}, packing …`);
     const files = [
       { name: executable, path: join(workshop, name, executable), executable: true },
-      ...companions.map((file) => ({ name: file, path: file, executable: false })),
+      ...companions.map((file) => ({ name: basename(file), path: file, executable: false })),
     ].map(({ path, ...file }) => ({ ...file, content: readFileSync(path) }));
     const archive = `cooldown-${version}-${name}.${windows ? "zip" : "tar.gz"}`;
     const bytes = windows ? zip(files, modified) : tarGz(files, modified);

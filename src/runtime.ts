@@ -1,3 +1,4 @@
+import type { Database } from "bun:sqlite";
 import { readFileSync } from "node:fs";
 import { rootCertificates } from "node:tls";
 import { Path } from "./admission/path.ts";
@@ -32,6 +33,7 @@ import type { Guard } from "./routing/guard.ts";
 import type { Self } from "./routing/self.ts";
 import type { Routing, UpstreamRoute } from "./routing/target.ts";
 import { createDomainTable, createGlob, createQuotaTable } from "./routing/rules.ts";
+import { learnedMigration } from "./storage/learned.ts";
 import { openDatabase } from "./storage/sqlite.ts";
 import type { Deadlines } from "./upstream/deadlines.ts";
 import { createDeadlines } from "./upstream/deadlines.ts";
@@ -82,20 +84,34 @@ export interface Runtime {
   ): Needs;
 }
 
+/** Where usage is kept. */
+export interface Opened {
+  readonly clock: Clock;
+  readonly ledger: Ledger;
+  /** The same store, for what others keep there; null where nothing outlives the process. Closed by the ledger. */
+  readonly database: Database | null;
+}
+
+/**
+ * The steps by which the store came to be as it is, in the order in which they were added: their places are its
+ * versions, so new ones go to the end, whoever's they are.
+ */
+const migrations = [...ledgerMigrations, learnedMigration];
+
 /** Opens where usage is kept, as the configuration says; the clock goes on from what the store has seen. */
-export function openLedger(config: Config): { clock: Clock; ledger: Ledger } {
+export function openLedger(config: Config): Opened {
   if (config.limiter === "redis") {
     throw new OperationError(
       "limiter: redis is not available in this version; use sqlite or memory.",
     );
   }
   if (config.limiter === "memory" || config.storage.path === ":memory:") {
-    return { clock: systemClock(), ledger: new MemoryLedger() };
+    return { clock: systemClock(), ledger: new MemoryLedger(), database: null };
   }
   const { path, durability } = config.storage;
-  const database = openDatabase({ path, durability, migrations: [...ledgerMigrations] });
+  const database = openDatabase({ path, durability, migrations });
   const clock = systemClock(SqliteLedger.latestTime(database));
-  return { clock, ledger: new SqliteLedger(database, clock) };
+  return { clock, ledger: new SqliteLedger(database, clock), database };
 }
 
 /**

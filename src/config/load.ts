@@ -62,6 +62,10 @@ export function loadConfig(options: LoadOptions): Loaded {
       tls: { cert: inFile(checked.server.tls.cert), key: inFile(checked.server.tls.key) },
     },
     extra_ca: inFile(checked.extra_ca),
+    tokenizers: checked.tokenizers.map(({ match, file }) => ({
+      match,
+      file: resolvePath(file, base, home),
+    })),
     storage: {
       ...checked.storage,
       path:

@@ -194,6 +194,7 @@ export const configSchema = section({
   quotas: nullish(list(quota), []),
   default_upstream: nullish(upstreamUrl(), "https://api.openai.com"),
   models: nullish(list(section({ match: text(), upstream: upstreamUrl() })), []),
+  tokenizers: nullish(list(section({ match: text(), file: text() })), []),
   upstream_proxy: nullish(text(readProxyUrl), null),
   no_proxy: nullish(list(text((input) => ({ value: input.trim().toLowerCase() }))), []),
   clients: nullish(clients, {}),

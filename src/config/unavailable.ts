@@ -1,22 +1,11 @@
-import { UsageError } from "../errors.ts";
 import type { Config } from "./schema.ts";
 
 /** Keys that are read and checked, and that this version does nothing with yet. */
 const rows: readonly { key: string; isSet: (config: Config) => boolean }[] = [
   { key: "server.read_timeout", isSet: ({ server }) => server.read_timeout !== 30_000 },
   { key: "server.write_timeout", isSet: ({ server }) => server.write_timeout !== 60_000 },
-  { key: "server.trusted_proxies", isSet: ({ server }) => server.trusted_proxies.length > 0 },
-  {
-    key: "quotas[].api_keys",
-    isSet: ({ quotas }) => quotas.some((one) => one.api_keys.length > 0),
-  },
-  {
-    key: "quotas[].right_size_max_tokens",
-    isSet: ({ quotas }) => quotas.some((one) => one.right_size_max_tokens),
-  },
   { key: "upstream_proxy", isSet: (config) => config.upstream_proxy !== null },
   { key: "clients.rate_limit", isSet: ({ clients }) => clients.rate_limit > 0 },
-  { key: "clients.keys", isSet: ({ clients }) => clients.keys.length > 0 },
   { key: "cache.enabled", isSet: ({ cache }) => cache.enabled },
   { key: "coalesce", isSet: ({ coalesce }) => coalesce },
   { key: "forward_proxy.enabled", isSet: (config) => config.forward_proxy.enabled },
@@ -28,17 +17,8 @@ const rows: readonly { key: string; isSet: (config: Config) => boolean }[] = [
   { key: "inference.workers", isSet: ({ inference }) => inference.workers.length > 0 },
 ];
 
-/**
- * A sentence for each key that is set and has no effect in this version.
- * @throws UsageError where going on would open what the operator has asked to be closed
- */
+/** A sentence for each key that is set and has no effect in this version. */
 export function warnOfUnavailable(config: Config): string[] {
-  if (config.clients.require_key) {
-    throw new UsageError(
-      "clients.require_key: this version cannot check keys yet, and will not serve everybody instead. " +
-        "Leave it out, and bind to localhost or put something that checks keys in front.",
-    );
-  }
   return rows
     .filter(({ isSet }) => isSet(config))
     .map(({ key }) => `${key} is set, and has no effect in this version yet`);

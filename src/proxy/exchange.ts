@@ -31,6 +31,8 @@ export class Exchange {
   /** The host asked for, as limits name it; empty where there is none. */
   upstream = "";
   model: string | null = null;
+  /** Whether the client asked for the answer in parts. */
+  streamed = false;
   /** The quota's account, where one applies. */
   quota: Account | null = null;
   estimate: Estimate | null = null;

@@ -22,9 +22,10 @@ import { bounded, checkLength, contentLength, readBody, smallBody } from "./body
 import { dispatch, follow } from "./dispatch.ts";
 import type { DispatchParts } from "./dispatch.ts";
 import type { Learning } from "./estimate.ts";
-import { estimate } from "./estimate.ts";
+import { estimate, learningKey } from "./estimate.ts";
 import { Exchange } from "./exchange.ts";
 import { errorReply } from "./reply.ts";
+import { rightSize } from "./right-size.ts";
 import { patienceOf } from "./waiting-time.ts";
 
 /** Longer names of models are cut, characters. */
@@ -136,6 +137,7 @@ export class Pipeline {
 
     // Which upstream, and what the request costs there: the body is read only if that depends on it.
     let body: Uint8Array | null = null;
+    let parsed: Record<string, unknown> | null = null;
     let call: ModelCall | null = null;
     let route: UpstreamTarget;
     if (target.kind === "v1") {
@@ -158,8 +160,10 @@ export class Pipeline {
       (needsCall(route.quotas) || route.quotas.some(({ quota }) => runtime.learnedTokens(quota)))
     ) {
       body ??= await readBody(request, fields, maxBody);
-      call = dialect.readCall(exchange.path, parseBody(body));
+      parsed = parseBody(body);
+      call = dialect.readCall(exchange.path, parsed);
       exchange.model = shortened(call.model);
+      exchange.streamed = call.stream;
     }
 
     const quota = pickQuota(route.quotas, call?.model ?? "");
@@ -170,8 +174,20 @@ export class Pipeline {
     const needs = runtime.needs(route, quota?.quota ?? null, share);
     exchange.quota = needs.quota;
     if (call !== null && quota !== null && countsTokens(needs)) {
-      const { name, provider } = quota.quota;
-      const priced = estimate(this.#parts.learning, call, name, provider, limitsOf(needs));
+      const { learning } = this.#parts;
+      const { name: scope, provider, right_size_max_tokens: rightSizes } = quota.quota;
+      const key = `${learningKey(scope, call.model)}\n${exchange.client.id}`;
+      const sizing = { needs: learning.needs, key, provider, dialect, path: exchange.path };
+      const smaller =
+        rightSizes && body !== null && parsed !== null
+          ? rightSize(sizing, body, parsed, call)
+          : null;
+      if (smaller !== null) ({ body } = smaller);
+      const cap = call.maxOutput;
+      // Learned from the first answer on, though caps stay as they are until enough is known.
+      const sized =
+        rightSizes && cap !== null ? { cap, sentCap: cap, key, ...smaller?.sized } : null;
+      const priced = estimate(learning, call, { scope, provider, limits: limitsOf(needs), sized });
       exchange.estimate = priced instanceof Promise ? await priced : priced;
     }
     if (
@@ -184,6 +200,8 @@ export class Pipeline {
     const { headers } = request;
     stripRequestHeaders(headers, fields);
     for (const name of exchange.client.keyHeaders) headers.delete(name);
+    // Where the body has changed, its length is for the sender to say.
+    if (exchange.estimate !== null) headers.delete("content-length");
     return await dispatch(this.#parts, {
       runtime,
       exchange,

@@ -62,10 +62,11 @@ export function relay(
   const fields = fieldsOf(headers);
   const reader =
     estimate !== null && lease !== null && answer.ok
-      ? answerReader(dialect, estimate, lease.reserved, headers)
+      ? answerReader(dialect, estimate, lease.reserved, headers, exchange.streamed)
       : null;
   const settle = (settlement: Settlement | null): void => {
-    if (settlement?.usage) estimate?.learn(settlement.usage, exchange.upstreamMs);
+    if (settlement?.usage && settlement.sound)
+      estimate?.learn(settlement.usage, settlement.stoppedForLength, exchange.upstreamMs);
     exchange.finish(status, outcomeOf(status), settlement?.charged ?? chargedWithout());
   };
   /** What an answer that says nothing about tokens costs; null: as reserved. */

@@ -1,12 +1,10 @@
 import type { Cost } from "../limit/cost.ts";
-import type { Dialect, Usage } from "../provider/dialect.ts";
-import { isObject } from "../provider/body.ts";
+import { readAnswer } from "../provider/answer.ts";
+import type { Dialect, StreamMeter, Usage } from "../provider/dialect.ts";
 import { collector, decoding } from "./decode.ts";
 import type { SideReader } from "./decode.ts";
 import type { Estimate } from "./estimate.ts";
 
-/** Answers up to this size are parsed whole; of larger ones only the usage at their end is looked for. */
-const largestParsed = 256 * 1024;
 /** Larger answers are not read along. */
 const largestCollected = 16 * 1024 * 1024;
 /** About so many bytes of an answer's text are a token, where nothing better is known. */
@@ -17,6 +15,10 @@ export interface Settlement {
   readonly charged: Readonly<Cost>;
   /** As reported; null where the cost had to be estimated. */
   readonly usage: Usage | null;
+  /** Whether the answer stopped because its cap on output was reached. */
+  readonly stoppedForLength: boolean;
+  /** Whether it ended as the provider meant it to, so that its length says something about others. */
+  readonly sound: boolean;
 }
 
 /**
@@ -24,30 +26,48 @@ export interface Settlement {
  *
  * @param estimate the call's price
  * @param reserved what is charged so far: what stays where an answer cannot be read
+ * @param streamed whether the client asked for the answer in parts
  */
 export function answerReader(
   dialect: Dialect,
   estimate: Estimate,
   reserved: Readonly<Cost>,
   headers: Headers,
+  streamed: boolean,
 ): SideReader<Settlement> {
-  const encoding = headers.get("content-encoding");
   const isStream = headers.get("content-type")?.startsWith("text/event-stream") === true;
-  const reader = isStream
-    ? decoding(encoding, streamReader(dialect, estimate))
-    : decoding(encoding, jsonReader(dialect, estimate, reserved));
-  return reader ?? { push: () => undefined, end: () => ({ charged: reserved, usage: null }) };
+  const meter = isStream ? dialect.follow() : streamed ? dialect.followJson?.() : undefined;
+  const inHeaders = dialect.usageInHeaders?.(headers) ?? null;
+  const inner =
+    meter === undefined
+      ? jsonReader(dialect, estimate, reserved, inHeaders)
+      : streamReader(meter, estimate, inHeaders);
+  const reader = decoding(headers.get("content-encoding"), inner);
+  return reader ?? { push: () => undefined, end: () => unread(reserved, estimate, inHeaders) };
 }
 
-function streamReader(dialect: Dialect, estimate: Estimate): SideReader<Settlement> {
-  const meter = dialect.follow();
+/** Where an answer's body tells nothing: its headers, or else what was reserved. */
+function unread(reserved: Readonly<Cost>, estimate: Estimate, usage: Usage | null): Settlement {
+  const charged = usage === null ? reserved : estimate.charge(usage);
+  return { charged, usage, stoppedForLength: false, sound: false };
+}
+
+function streamReader(
+  meter: StreamMeter,
+  estimate: Estimate,
+  inHeaders: Usage | null,
+): SideReader<Settlement> {
   return {
     push: (chunk) => meter.push(chunk),
     end() {
-      const { usage, outputTokensSeen } = meter.end();
-      return usage === null
-        ? { charged: estimate.chargeSeen(outputTokensSeen), usage: null }
-        : { charged: estimate.charge(usage), usage };
+      const { usage: seen, outputTokensSeen, stoppedForLength, finished, failed } = meter.end();
+      const usage = seen ?? inHeaders;
+      return {
+        charged: usage === null ? estimate.chargeSeen(outputTokensSeen) : estimate.charge(usage),
+        usage,
+        stoppedForLength,
+        sound: finished && !failed,
+      };
     },
   };
 }
@@ -56,48 +76,23 @@ function jsonReader(
   dialect: Dialect,
   estimate: Estimate,
   reserved: Readonly<Cost>,
+  inHeaders: Usage | null,
 ): SideReader<Settlement> {
   const collected = collector(largestCollected);
   return {
     push: (chunk) => collected.push(chunk),
     end() {
       const bytes = collected.end();
-      if (bytes === null) return { charged: reserved, usage: null };
-      const usage = usageIn(dialect, bytes);
-      if (usage !== null) return { charged: estimate.charge(usage), usage };
+      if (bytes === null) return unread(reserved, estimate, inHeaders);
+      const { usage: seen, stoppedForLength } = readAnswer(dialect, bytes);
+      const usage = seen ?? inHeaders;
+      const estimated = Math.ceil(bytes.byteLength / bytesPerToken);
       return {
-        charged: estimate.chargeSeen(Math.ceil(bytes.byteLength / bytesPerToken)),
-        usage: null,
+        charged: usage === null ? estimate.chargeSeen(estimated) : estimate.charge(usage),
+        usage,
+        stoppedForLength,
+        sound: true,
       };
     },
   };
-}
-
-/** The usage that a JSON answer reports, null where it reports none. */
-function usageIn(dialect: Dialect, bytes: Uint8Array): Usage | null {
-  const text = new TextDecoder().decode(bytes);
-  if (text.length <= largestParsed) return dialect.usageOf(parsed(text));
-  // Embeddings can be megabytes of numbers, with the usage behind them. A quote inside a JSON string is escaped, so
-  // this cannot be found in one.
-  const at = text.lastIndexOf('"usage"');
-  if (at === -1) return null;
-  const start = text.indexOf("{", at);
-  for (
-    let end = text.indexOf("}", start);
-    start !== -1 && end !== -1;
-    end = text.indexOf("}", end + 1)
-  ) {
-    const usage = parsed(text.slice(start, end + 1));
-    if (isObject(usage)) return dialect.usageOf({ usage });
-    if (end - start > largestParsed) return null;
-  }
-  return null;
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

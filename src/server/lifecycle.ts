@@ -14,10 +14,14 @@ import { Strikes } from "../proxy/backoff.ts";
 import type { Connection } from "../proxy/pipeline.ts";
 import { Pipeline } from "../proxy/pipeline.ts";
 import { createGuard, systemLookup } from "../routing/guard.ts";
+import { createGlob } from "../routing/rules.ts";
 import { createSelf } from "../routing/self.ts";
 import type { Core, Runtime } from "../runtime.ts";
 import { createRuntime, openLedger } from "../runtime.ts";
+import type { TokenizerFile } from "../tokens/counter.ts";
 import { createTokenCounter } from "../tokens/counter.ts";
+import { openLearned } from "../storage/learned.ts";
+import { createNeeds } from "../tokens/need.ts";
 import { createOutputPredictor } from "../tokens/output.ts";
 import { createRatios } from "../tokens/ratio.ts";
 import { listen } from "./http.ts";
@@ -60,19 +64,24 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   const { config } = loaded;
   for (const warning of [...loaded.warnings, ...warnOfUnavailable(config)]) log.warn(warning);
   const tls = readTls(config);
-  const { clock, ledger } = openLedger(config);
+  const { clock, ledger, database } = openLedger(config);
   const metrics = createMetrics();
   const scheduler = new Scheduler(clock, ledger);
   const guard = createGuard({ lookup: systemLookup, clock });
   const breaker = new Breaker(clock);
   const core: Core = { clock, log, metrics, ledger, scheduler, guard, breaker };
-  const counter = createTokenCounter({ clock });
+  const counter = createTokenCounter({ clock, tokenizers: tokenizersOf(config) });
   const learning = {
     counter,
     ratios: createRatios(),
     outputs: createOutputPredictor(),
+    needs: createNeeds(),
     running: new Map(),
   };
+  const learned = database === null ? null : openLearned(database, clock, tellUnwritten(log));
+  learned?.keep("output/1", learning.outputs.keys);
+  learned?.keep("ratio/1", learning.ratios.keys);
+  learned?.keep("need/1", learning.needs.keys);
   let draining = false;
   // Assigned before anything can ask for it: requests are handled in later turns than this one.
   let runtime: Runtime;
@@ -129,6 +138,8 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
       const needsRestart = changedFixedKeys(config, next.config);
       if (needsRestart.length > 0)
         log.warn(`needs a restart to change: ${needsRestart.join(", ")}`);
+      if (!Bun.deepEquals(next.config.tokenizers, runtime.config.tokenizers))
+        counter.use(tokenizersOf(next.config));
       runtime = createRuntime(core, next.config, selfOf(next.config), runtime);
       log.setLevel(next.config.server.log_level);
       log.info("configuration reloaded", { source: next.source });
@@ -159,6 +170,7 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
     await listener.close();
     counter.close();
     runtime.upstream.close();
+    learned?.close();
     ledger.close();
     log.info("stopped");
     await log.flush();
@@ -173,6 +185,16 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
           ? `[${host}]`
           : host;
   return { url: `${tls === null ? "http" : "https"}://${shown}:${listener.port}`, reload, stop };
+}
+
+/** Files with tokenizers, and which models they are for. */
+function tokenizersOf({ tokenizers }: Config): readonly TokenizerFile[] {
+  return tokenizers.map(({ match, file }) => ({ matches: createGlob(match), file }));
+}
+
+function tellUnwritten(log: Log): (reason: unknown) => void {
+  return (reason) =>
+    log.warn("what was learned from answers cannot be stored", { error: String(reason) });
 }
 
 function readTls({ server }: Config): { cert: string; key: string } | null {

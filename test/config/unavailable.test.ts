@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
 import { loadConfig } from "../../src/config/load.ts";
 import { warnOfUnavailable } from "../../src/config/unavailable.ts";
-import { UsageError } from "../../src/errors.ts";
 
 function warningsOf(yaml: string): string[] {
   const { config } = loadConfig({ path: "c.yaml", cwd: "/", env: {}, readFile: () => yaml });
@@ -19,11 +18,6 @@ test.each([
   ["clients: { rate_limit: 60 }", "clients.rate_limit"],
   ["forward_proxy: { enabled: true }", "forward_proxy.enabled"],
   ["forward_proxy: { blocklist: [ads.example.com] }", "forward_proxy.blocklist"],
-  ["quotas: [{ domain: a.example.com, rpm: 1, api_keys: [k] }]", "quotas[].api_keys"],
 ])("%p is said to have no effect", (yaml, key) => {
   expect(warningsOf(yaml)).toEqual([`${key} is set, and has no effect in this version yet`]);
-});
-
-test("keys that cannot be checked are not left unchecked", () => {
-  expect(() => warningsOf("clients: { require_key: true }")).toThrow(UsageError);
 });
