@@ -61,7 +61,12 @@ rate_limits:
       path: "/v1/messages",
       method: "POST",
       headers: { "anthropic-version": "2023-06-01" },
-      body: '{"model":"claude-x","max_tokens":2000,"messages":[{"role":"user","content":"Hello"}]}',
+      // Input alone: output counts as it is written there, so a large cap keeps nobody waiting.
+      body: JSON.stringify({
+        model: "claude-x",
+        max_tokens: 20,
+        messages: [{ role: "user", content: "Hello ".repeat(1_500) }],
+      }),
     });
     expect(answer.status).toBe(400);
     expect(answer.json()).toEqual({

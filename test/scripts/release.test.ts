@@ -98,6 +98,10 @@ const project = (changelog: string): void => {
   writeFileSync(join(folder, "package.json"), '{"version":"1.2.3"}');
   for (const file of ["LICENSE", "README.md", "config.yaml.example"])
     writeFileSync(join(folder, file), file);
+  const data = join(folder, "src", "tokens", "data");
+  mkdirSync(data, { recursive: true });
+  for (const file of ["NOTICE.md", "LICENSE-APACHE-2.0.txt", "LICENSE-LLAMA-3.1.txt"])
+    writeFileSync(join(data, file), file);
   writeFileSync(join(folder, "CHANGELOG.md"), changelog);
   mkdirSync(join(folder, "src", "tokens"), { recursive: true });
   writeFileSync(
@@ -153,6 +157,9 @@ test.skipIf(!["linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64"].includes
     Bun.spawnSync(["tar", "xzf", join(dist, archive)], { cwd: elsewhere });
     expect(readdirSync(elsewhere).sort()).toEqual([
       "LICENSE",
+      "LICENSE-APACHE-2.0.txt",
+      "LICENSE-LLAMA-3.1.txt",
+      "NOTICE.md",
       "README.md",
       "config.yaml.example",
       "cooldown",
