@@ -62,9 +62,8 @@ export class Breaker {
     return circuit.probing ? probeMs : null;
   }
 
-  /** Lets a request go; null where `blocked` says that it may not. */
-  enter(upstream: string): Pass | null {
-    const enteredAt = this.#clock.now();
+  /** Lets a request go at `enteredAt`, now; null where `blocked` says that it may not. */
+  enter(upstream: string, enteredAt: number): Pass | null {
     const circuit = this.#circuits.get(upstream);
     if (circuit === undefined || circuit.state === "closed")
       return { upstream, enteredAt, probe: false };

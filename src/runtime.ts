@@ -178,7 +178,19 @@ export function createRuntime(
     return path;
   };
 
+  /** What configured accounts make up, which stays the same; by rule and quota. */
+  const fixed = new Map<RateLimitConfig | null, Map<QuotaConfig | null, Needs>>();
   const needs: Runtime["needs"] = (route, quota, share) => {
+    const rule = route.rule?.value ?? null;
+    const known = fixed.get(rule)?.get(quota);
+    if (known !== undefined) return known;
+    const found = look(route, quota, share);
+    if ((rule === null && quota === null) || (quota?.per.length ?? 0) > 0) return found;
+    const ofRule = fixed.get(rule) ?? new Map<QuotaConfig | null, Needs>();
+    fixed.set(rule, ofRule.set(quota, found));
+    return found;
+  };
+  const look: Runtime["needs"] = (route, quota, share) => {
     const ruleSpec = route.rule === null ? undefined : specs.get(route.rule.value);
     const quotaSpec =
       quota === null ? undefined : (specs.get(quota) ?? quotaAccount(quota, groups, share));
@@ -211,6 +223,7 @@ export function createRuntime(
       quotasOf: createQuotaTable(
         quotas.map((quota) => ({ domains: quota.domain, models: quota.models, quota })),
       ),
+      known: new Map(),
       openToUnknownDomains: config.default_rate_limit.explicit || config.clients.require_key,
     },
     identifier: createIdentifier({

@@ -92,12 +92,13 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     if (lease.path !== admission.path) exchange.quota = accountOf(lease);
     if (lease.committed !== null) await lease.committed;
     if (exchange.isLong) out.signal().throwIfAborted();
-    const entered = breaker.enter(exchange.upstream);
+    const leavesAt = clock.now();
+    const entered = breaker.enter(exchange.upstream, leavesAt);
     if (entered === null)
       throw circuitOpen(exchange.upstream, breaker.blocked(exchange.upstream) ?? 0);
 
     const controller = new AbortController();
-    const answer = await send(out, lease, entered, controller, core);
+    const answer = await send(out, lease, entered, controller, core, leavesAt);
     tellHints(out, lease, answer, core);
     if (isKeyRefused(out, lease, answer)) {
       breaker.released(entered);
@@ -159,13 +160,14 @@ async function send(
   entered: Pass,
   controller: AbortController,
   { breaker }: Core,
+  now: number,
 ): Promise<Response> {
   const { exchange, runtime, headers } = out;
   exchange.call = controller;
   if (exchange.isLong) follow(out.signal(), controller);
   const key = runtime.keyOf(lease.path);
   if (key !== null) setKey(headers, out.provider, key);
-  exchange.dispatched();
+  exchange.dispatched(now);
   try {
     const answer = await runtime.upstream.send({
       url: out.url,
@@ -245,7 +247,15 @@ function setAside(
 /** The same request once more, before all others, while the deadline that it came with lasts. */
 function again(admission: AdmissionRequest, arrivedAt: number): AdmissionRequest {
   if (admission.again !== null) return admission;
-  return { ...admission, again: { deadlineAt: deadlineOf(admission, arrivedAt) } };
+  const { path, cost, outlook, priority, client, weight, patienceMs, bodyBytes, signal } =
+    admission;
+  const deadlineAt = deadlineOf(admission, arrivedAt);
+  return {
+    ...{ path, cost, outlook, priority, client, weight, patienceMs, bodyBytes, signal },
+    again: { deadlineAt },
+    // What can be sent again is all here.
+    uploading: false,
+  };
 }
 
 /** The upstream's own refusal, with the time at which there will be room. */

@@ -6,7 +6,7 @@ import type { Cost } from "../limit/cost.ts";
 import { oneRequest } from "../limit/cost.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import type { Dialect } from "../provider/dialect.ts";
+import type { Provider } from "../provider/provider.ts";
 import type { Estimate } from "./estimate.ts";
 
 /** Where finished requests are reported. */
@@ -27,7 +27,9 @@ export class Exchange {
   /** Without the query. */
   readonly path: string;
   client: ClientIdentity = unknownClient;
-  dialect: Dialect;
+  /** In whose dialect errors of ours are told: the provider of the quota that may apply, and what the client speaks. */
+  provider: Provider | null = null;
+  readonly anthropicVersion: string | null;
   /** The host asked for, as limits name it; empty where there is none. */
   upstream = "";
   model: string | null = null;
@@ -59,7 +61,7 @@ export class Exchange {
     observers: Observers,
     method: string,
     path: string,
-    dialect: Dialect,
+    anthropicVersion: string | null,
     ended: () => void,
   ) {
     this.#observers = observers;
@@ -67,16 +69,16 @@ export class Exchange {
     this.startedAt = observers.clock.now();
     this.method = method;
     this.path = path;
-    this.dialect = dialect;
+    this.anthropicVersion = anthropicVersion;
   }
 
   get waitedMs(): number {
     return this.#waitedBefore + (this.lease?.waitedMs ?? 0);
   }
 
-  /** The request leaves for the upstream. */
-  dispatched(): void {
-    this.sentAt = this.#observers.clock.now();
+  /** The request leaves for the upstream. `now` is ms since the epoch. */
+  dispatched(now: number): void {
+    this.sentAt = now;
     this.estimate?.started();
   }
 

@@ -1,3 +1,4 @@
+import type { Path } from "../admission/path.ts";
 import type { AdmissionRequest } from "../admission/request.ts";
 import type { QuotaConfig, RateLimitConfig } from "../config/schema.ts";
 import { ProxyError } from "../errors.ts";
@@ -5,7 +6,8 @@ import { oneRequest } from "../limit/cost.ts";
 import type { Limit } from "../limit/limit.ts";
 import type { ModelCall } from "../provider/dialect.ts";
 import { parseBody } from "../provider/body.ts";
-import { dialectOf, errorDialectOf } from "../provider/dialects.ts";
+import { dialectOf } from "../provider/dialects.ts";
+import { generic } from "../provider/generic.ts";
 import { priorities } from "../queue/lane.ts";
 import type { Priority } from "../queue/lane.ts";
 import type { QuotaCandidate } from "../routing/rules.ts";
@@ -148,12 +150,8 @@ export class Pipeline {
     } else route = target;
     exchange.upstream = route.host;
     const [first] = route.quotas;
-    const dialect = dialectOf(first?.quota.provider ?? "generic", exchange.path);
-    exchange.dialect = errorDialectOf(
-      first?.quota.provider ?? null,
-      exchange.path,
-      fields["anthropic-version"] ?? null,
-    );
+    exchange.provider = first?.quota.provider ?? null;
+    const dialect = first === undefined ? generic : dialectOf(first.quota.provider, exchange.path);
     if (
       first !== undefined &&
       dialect.isMetered(exchange.method, exchange.path) &&
@@ -210,7 +208,7 @@ export class Pipeline {
       url,
       headers,
       body: body ?? streamOf(request.body, fields, maxBody),
-      admission: admissionOf(request, fields, exchange, needs, body),
+      admission: new Ask(request, fields, exchange, needs, body),
       signal: () => request.signal,
     });
   }
@@ -218,9 +216,9 @@ export class Pipeline {
   #begin(request: Request, fields: Fields, target: string, connection: Connection): Exchange {
     const query = target.indexOf("?");
     const path = query === -1 ? target : target.slice(0, query);
-    const dialect = errorDialectOf(null, path, fields["anthropic-version"] ?? null);
+    const version = fields["anthropic-version"] ?? null;
     this.#running++;
-    const exchange = new Exchange(this.#parts.core, request.method, path, dialect, () => {
+    const exchange = new Exchange(this.#parts.core, request.method, path, version, () => {
       this.#running--;
       short.end();
       if (exchange.isLong) connection.free();
@@ -320,29 +318,42 @@ function modelIn(body: Uint8Array): string {
   }
 }
 
-function admissionOf(
-  request: Request,
-  fields: Fields,
-  exchange: Exchange,
-  needs: Needs,
-  body: Uint8Array | null,
-): AdmissionRequest {
-  return {
-    path: needs.path,
-    cost: exchange.estimate?.cost ?? oneRequest,
-    outlook: exchange.estimate?.outlook ?? null,
-    priority: priorityOf(fields),
-    client: exchange.client.id,
-    weight: 1,
-    patienceMs: patienceOf(fields),
-    again: null,
-    bodyBytes: body?.byteLength ?? 0,
-    uploading: body === null && request.body !== null,
-    // Made only for a request that has to wait: the runtime makes it at the first look.
-    get signal() {
-      return request.signal;
-    },
-  };
+/** A class, since a literal with a getter costs several times as much. */
+class Ask implements AdmissionRequest {
+  readonly path: Path;
+  readonly cost: AdmissionRequest["cost"];
+  readonly outlook: AdmissionRequest["outlook"];
+  readonly priority: Priority;
+  readonly client: string;
+  readonly weight = 1;
+  readonly patienceMs: number;
+  readonly again = null;
+  readonly bodyBytes: number;
+  readonly uploading: boolean;
+  readonly #request: Request;
+
+  constructor(
+    request: Request,
+    fields: Fields,
+    exchange: Exchange,
+    needs: Needs,
+    body: Uint8Array | null,
+  ) {
+    this.#request = request;
+    this.path = needs.path;
+    this.cost = exchange.estimate?.cost ?? oneRequest;
+    this.outlook = exchange.estimate?.outlook ?? null;
+    this.priority = priorityOf(fields);
+    this.client = exchange.client.id;
+    this.patienceMs = patienceOf(fields);
+    this.bodyBytes = body?.byteLength ?? 0;
+    this.uploading = body === null && request.body !== null;
+  }
+
+  /** Made only for a request that has to wait: the runtime makes it at the first look. */
+  get signal(): AbortSignal {
+    return this.#request.signal;
+  }
 }
 
 function priorityOf(fields: Fields): Priority {

@@ -6,6 +6,7 @@ import type { Cost } from "../limit/cost.ts";
 import { oneRequest } from "../limit/cost.ts";
 import { windowMs } from "../limit/limit.ts";
 import type { Dialect } from "../provider/dialect.ts";
+import { errorDialectOf } from "../provider/dialects.ts";
 import { chargeFailed } from "../provider/meter.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Deadlines } from "../upstream/deadlines.ts";
@@ -81,7 +82,7 @@ export function relay(
     else settle(settlement);
   };
   stripResponseHeaders(headers, fields);
-  setOwnHeaders(headers, exchange, server, clock.now(), fields);
+  setOwnHeaders(headers, exchange, server, exchange.firstByteAt ?? clock.now(), fields);
   const finish = (body: RelayedBody): Response => {
     exchange.replied();
     return new Response(body, { status, statusText, headers });
@@ -106,6 +107,10 @@ function outcomeOf(status: number): string {
   return status < 500 ? "upstream_4xx" : "upstream_5xx";
 }
 
+function dialectFor({ provider, path, anthropicVersion }: Exchange): Dialect {
+  return errorDialectOf(provider, path, anthropicVersion);
+}
+
 /** Says when a retry makes sense: in whole seconds, never too early. */
 export function setRetryAfter(headers: Headers, ms: number): void {
   headers.set("retry-after", String(Math.max(1, Math.ceil(ms / 1_000))));
@@ -127,7 +132,7 @@ export function errorReply(
   });
   if (error.retryAfterMs !== null) setRetryAfter(headers, error.retryAfterMs);
   setOwnHeaders(headers, exchange, server, now);
-  return new Response(exchange.dialect.errorBody(error, exchange.id), {
+  return new Response(dialectFor(exchange).errorBody(error, exchange.id), {
     status: error.status,
     headers,
   });

@@ -1,4 +1,5 @@
 import { ProxyError } from "../errors.ts";
+import { addressOf } from "./address.ts";
 import { formatHost, parseHost } from "./host.ts";
 import type { Host } from "./host.ts";
 import type { DomainTable, Match, QuotaCandidate } from "./rules.ts";
@@ -17,7 +18,15 @@ export interface Routing<R extends Upstreamed, Q extends Upstreamed> {
   quotasOf(host: Host): readonly QuotaCandidate<Q>[];
   /** Whether domains that nothing is said about may be asked for from other machines. */
   openToUnknownDomains: boolean;
+  /** What was found for `Host` headers that name something with a rule or quota of its own. Bounded. */
+  known: Map<string, KnownHost<R, Q>>;
 }
+
+/** A host and what is said about it. */
+type KnownHost<R, Q> = Pick<UpstreamRoute<R, Q>, "host" | "hostname" | "base" | "rule" | "quotas">;
+
+/** Spellings of hosts that are remembered. */
+const mostKnown = 1_000;
 
 /** A request for a host that is not Cooldown itself. */
 export interface UpstreamRoute<R, Q> {
@@ -58,9 +67,20 @@ export function routeRequest<R extends Upstreamed, Q extends Upstreamed>(
   hostHeader: string | null,
   target: string,
 ): Route<R, Q> {
+  const known = routing.known.get(hostHeader ?? "");
+  if (known !== undefined) return routeTo(known, target, "host");
   const host = parseHost(hostHeader ?? "");
   if (host === null) throw invalidHost(hostHeader ?? "", "The Host header");
-  if (!routing.self.is(host)) return routeToHost(routing, host, target, "host");
+  if (!routing.self.is(host)) {
+    const found = lookUp(routing, host);
+    // Not an address: whether one is our own may change while we run.
+    const isNamed = found.rule?.exact === true || found.quotas.some(({ exact }) => exact);
+    if (isNamed && hostHeader !== null && addressOf(host.name) === null) {
+      if (routing.known.size >= mostKnown) routing.known.clear();
+      routing.known.set(hostHeader, found);
+    }
+    return routeTo(found, target, "host");
+  }
   if (target.startsWith("/v1/")) return { kind: "v1", target };
   if (target.startsWith("/proxy/")) return routeToPrefix(routing, target);
   return { kind: "control", target };
@@ -133,15 +153,22 @@ function routeToPrefix<R extends Upstreamed, Q extends Upstreamed>(
       "The host after /proxy/ is Cooldown itself; name the API to be called.",
     );
   }
-  return routeToHost(routing, host, after.startsWith("/") ? after : `/${after}`, "proxy");
+  return routeTo(lookUp(routing, host), after.startsWith("/") ? after : `/${after}`, "proxy");
 }
 
-function routeToHost<R extends Upstreamed, Q extends Upstreamed>(
-  routing: Routing<R, Q>,
-  host: Host,
+function routeTo<R, Q>(
+  { host, hostname, base, rule, quotas }: KnownHost<R, Q>,
   target: string,
   via: "host" | "proxy",
 ): UpstreamRoute<R, Q> {
+  return { kind: "upstream", via, host, hostname, base, target, rule, quotas, trusted: false };
+}
+
+/** @throws ProxyError `DOMAIN_NOT_ALLOWED` where other machines may not ask for `host` */
+function lookUp<R extends Upstreamed, Q extends Upstreamed>(
+  routing: Routing<R, Q>,
+  host: Host,
+): KnownHost<R, Q> {
   const rule = routing.rules.find(host);
   const quotas = routing.quotasOf(host);
   const name = formatHost(host);
@@ -158,17 +185,7 @@ function routeToHost<R extends Upstreamed, Q extends Upstreamed>(
         `server.hostnames.`,
     );
   }
-  return {
-    kind: "upstream",
-    via,
-    host: name,
-    hostname: host.name,
-    base: `https://${name}`,
-    target,
-    rule,
-    quotas,
-    trusted: false,
-  };
+  return { host: name, hostname: host.name, base: `https://${name}`, rule, quotas };
 }
 
 function decoded(text: string): string {
