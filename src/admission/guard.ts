@@ -1,5 +1,6 @@
 import { amountOf } from "../limit/cost.ts";
 import type { Limit } from "../limit/limit.ts";
+import type { Path } from "./path.ts";
 import type { Pending } from "./pending.ts";
 
 /** What may be charged to a limit without putting a guarded start off: if nothing is refunded, and as expected. */
@@ -40,9 +41,9 @@ export class Guard {
     }
   }
 
-  /** Whether `other`, which fits now, may pass. */
-  lets(other: Pending, now: number): boolean {
-    for (const limit of other.request.path.choose(other.cost, now).limits) {
+  /** Whether `other`, which fits on `path` now, may pass there. */
+  lets(other: Pending, path: Path, now: number): boolean {
+    for (const limit of path.limits) {
       const slack = this.#slack.get(limit);
       if (slack === undefined) continue;
       if (amountOf(other.cost, limit.unit) > slack.worst) return false;

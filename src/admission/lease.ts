@@ -74,13 +74,14 @@ export class Lease {
     this.#owner.settled(this.path);
   }
 
-  /**
-   * The upstream has turned the request away for want of room in `account`, in `unit` and `window` if it said so:
-   * nothing goes there before `until`, ms since the epoch.
-   */
-  turnedAway(account: Account, until: number, unit: Unit | null, window: WindowName | null): void {
+  /** The upstream has turned the request away for want of room in `account`, in `unit` and `window` if it said so. */
+  turnedAway(account: Account, unit: Unit | null, window: WindowName | null): void {
     this.#ledger.refused(account, this.#reservation, this.#clock.now(), unit, window);
-    account.hold(until);
+  }
+
+  /** Something else than a settlement may have made room: a hold has ended. */
+  roomMayHaveCome(): void {
+    this.#owner.settled(this.path);
   }
 
   /** Settles with what the request really cost. */

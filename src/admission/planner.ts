@@ -8,13 +8,14 @@ import { goesBefore, Line } from "../queue/line.ts";
 import { Shares } from "../queue/shares.ts";
 import { fits, worstStart } from "./forecast.ts";
 import { Guard } from "./guard.ts";
+import type { Path } from "./path.ts";
 import type { Pending } from "./pending.ts";
 
 /** What a planner needs from its scheduler. */
 export interface PlannerHost {
   readonly clock: Clock;
-  /** Reserves for `item`, which fits, and ends its wait. It has left the queue already. */
-  grant(item: Pending, now: number): void;
+  /** Reserves for `item`, which fits on `path`, and ends its wait. It has left the queue already. */
+  grant(item: Pending, path: Path, now: number): void;
   /** Ends the wait of `item` because its deadline has come. It has left the queue already. */
   expire(item: Pending, now: number): void;
 }
@@ -132,34 +133,48 @@ export class Planner {
       if (best === null || this.#before(head, best, now)) best = head;
     }
     if (best === null) return false;
-    if (fits(limitsOf(best, now), best.cost, now)) {
-      this.#grant(best, now);
+    const path = best.request.path.choose(best.cost, now);
+    if (fits(path.limits, best.cost, now)) {
+      this.#grant(best, path, now);
       return true;
     }
     const picks = [...this.#heads.keys()].map((line) => line.picks() as Pending[]);
     const passing = this.#passing(picks, now);
     if (passing === null) this.#plan(picks, now);
-    else this.#grant(passing, now);
+    else this.#grant(passing.item, passing.path, now);
     return passing !== null;
   }
 
   /** The first in order among those that fit and put off nobody by going. */
-  #passing(lines: readonly Pending[][], now: number): Pending | null {
-    let first: Pending | null = null;
+  #passing(
+    lines: readonly Pending[][],
+    now: number,
+  ): { readonly item: Pending; readonly path: Path } | null {
+    let first: { readonly item: Pending; readonly path: Path } | null = null;
     for (const picks of lines) {
       const [some] = picks;
       if (some === undefined) continue;
-      // Which alternative an item would take depends on its size: no common look at its limits then.
-      const common = some.request.path.alternatives.length === 0 ? limitsOf(some, now) : null;
-      const rooms = common?.map((limit) => limit.roomAt(now, now)) ?? [];
-      for (const item of picks) {
-        const limits = common ?? limitsOf(item, now);
-        // The rooms first: most do not fit, and this tells it for all picks of a line with one look at its limits.
-        if (common !== null && !isWithin(limits, rooms, item.cost)) continue;
-        if (!fits(limits, item.cost, now)) continue;
-        if (!this.#mayPass(item, now)) continue;
-        if (first === null || this.#before(item, first, now)) first = item;
-      }
+      const { path: only } = some.request;
+      for (const path of only.alternatives.length === 0 ? [only] : only.alternatives)
+        first = this.#passingOn(path, picks, first, now);
+    }
+    return first;
+  }
+
+  #passingOn(
+    path: Path,
+    picks: readonly Pending[],
+    before: { readonly item: Pending; readonly path: Path } | null,
+    now: number,
+  ): { readonly item: Pending; readonly path: Path } | null {
+    let first = before;
+    const { limits } = path;
+    const rooms = limits.map((limit) => limit.roomAt(now, now));
+    for (const item of picks) {
+      // The rooms first: most do not fit, and this tells it for all picks of a line with one look at its limits.
+      if (!isWithin(limits, rooms, item.cost) || !fits(limits, item.cost, now)) continue;
+      if (!this.#mayPass(item, path, now)) continue;
+      if (first === null || this.#before(item, first.item, now)) first = { item, path };
     }
     return first;
   }
@@ -181,8 +196,8 @@ export class Planner {
     return until > now;
   }
 
-  /** Whether `item`, which fits, puts off none of the heads before it. */
-  #mayPass(item: Pending, now: number): boolean {
+  /** Whether `item`, which fits on `path`, puts off none of the heads before it by going there. */
+  #mayPass(item: Pending, path: Path, now: number): boolean {
     for (const [line, head] of this.#heads) {
       if (head === item || !this.#before(head, item, now)) continue;
       let guard = this.#guards.get(line);
@@ -190,7 +205,7 @@ export class Planner {
         guard = new Guard(head, now);
         this.#guards.set(line, guard);
       }
-      if (!guard.lets(item, now)) return false;
+      if (!guard.lets(item, path, now)) return false;
     }
     return true;
   }
@@ -204,12 +219,22 @@ export class Planner {
     if (this.#pumping || now >= this.#timerAt || (head === undefined && !this.#shut)) return false;
     if (head !== undefined && item.line.isPick(item)) {
       if (this.#before(item, head, now)) return false;
-      if (fits(limitsOf(item, now), item.cost, now)) {
-        if (this.#mayPass(item, now)) return false;
-      } else if (item.cost.total_tokens < head.cost.total_tokens) this.#wakeFor(item, now);
+      if (this.#canPass(item, now)) return false;
+      if (
+        item.cost.total_tokens < head.cost.total_tokens &&
+        !fits(limitsOf(item, now), item.cost, now)
+      )
+        this.#wakeFor(item, now);
     }
     this.#arm(now);
     return true;
+  }
+
+  /** Whether `item` could go now, past the heads. */
+  #canPass(item: Pending, now: number): boolean {
+    const { path } = item.request;
+    const paths = path.alternatives.length === 0 ? [path] : path.alternatives;
+    return paths.some((one) => fits(one.limits, item.cost, now) && this.#mayPass(item, one, now));
   }
 
   /** Sets `#wakeAt` to when a head, or the smallest request of a line, fits by time alone. */
@@ -230,13 +255,13 @@ export class Planner {
     if (at > now) this.#wakeAt = Math.min(this.#wakeAt, at);
   }
 
-  #grant(item: Pending, now: number): void {
+  #grant(item: Pending, path: Path, now: number): void {
     const client = item.flow?.client;
     if (client !== undefined) {
       this.#shares.serve(client, Math.max(1, item.cost.total_tokens), item.weight);
     }
     this.#take(item);
-    this.#host.grant(item, now);
+    this.#host.grant(item, path, now);
   }
 
   #expire(now: number): void {

@@ -56,7 +56,7 @@ export class Scheduler implements PlannerHost {
     if (this.#drainUntil !== null) return this.#shuttingDown(now);
     const planner = this.#planners.get(path.group);
     if (planner === undefined || planner.size === 0) {
-      const lease = this.#reserve(request, now, 0);
+      const lease = this.#reserve(request, path.choose(request.cost, now), now, 0);
       if (lease !== null) return lease;
     }
     return this.#refusalOnArrival(request, now) ?? this.#wait(request, now);
@@ -105,17 +105,16 @@ export class Scheduler implements PlannerHost {
     planner.adopt(stays);
   }
 
-  grant(item: Pending, now: number): void {
+  grant(item: Pending, path: Path, now: number): void {
     const { request } = item;
-    const lease = this.#reserve(request, now, now - item.arrivedAt);
+    const lease = this.#reserve(request, path, now, now - item.arrivedAt);
     if (lease === null) throw new Error("A planner granted what does not fit");
     item.end(lease);
   }
 
-  /** Charges `request` where it fits now; null where it does not. */
-  #reserve(request: AdmissionRequest, now: number, waitedMs: number): Lease | null {
+  /** Charges `request` on `path` if it fits there now; null if it does not. */
+  #reserve(request: AdmissionRequest, path: Path, now: number, waitedMs: number): Lease | null {
     const { cost } = request;
-    const path = request.path.choose(cost, now);
     const options = reserveOptions(request, now);
     const made = this.#ledger.reserve(now, path.accounts, cost, options);
     if (!("id" in made)) return null;

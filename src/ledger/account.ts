@@ -85,8 +85,8 @@ export class Account {
   }
 
   /**
-   * Lets nothing go before `until`, ms since the epoch: the provider said so. A hold is only ever prolonged. It leaves
-   * the limits with the first reservation after its end.
+   * Lets nothing go before `until`, ms since the epoch: the provider said so; then one request, and the others when
+   * that was served (`lift`) or a little later (see `Hold`). A hold is only ever prolonged.
    */
   hold(until: number): void {
     if (until <= this.heldUntil) return;
@@ -97,7 +97,12 @@ export class Account {
     this.onTold?.();
   }
 
-  /** Ends the hold, if any, before its time. */
+  /** Takes a hold that is over out of the limits. */
+  forgetHold(now: number): void {
+    if (this.#hold?.isOver(now) === true) this.lift();
+  }
+
+  /** Ends the hold, if any: a request was served, or nobody has to wait any more. */
   lift(): void {
     const hold = this.#hold;
     if (hold === null) return;

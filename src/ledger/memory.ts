@@ -41,8 +41,7 @@ export class MemoryLedger implements Ledger {
     cost: Readonly<Cost>,
     options: ReserveOptions,
   ): Reservation | { retryAt: number } {
-    for (const account of accounts)
-      if (account.heldUntil !== 0 && now >= account.heldUntil) account.lift();
+    for (const account of accounts) if (account.heldUntil !== 0) account.forgetHold(now);
     const limits = limitsOf(accounts);
     if (limits.every((limit) => limit.fits(now, amountOf(cost, limit.unit)))) {
       return this.charge(now, accounts, limits, cost, options.outlook);

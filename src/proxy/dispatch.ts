@@ -99,7 +99,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
 
     const controller = new AbortController();
     const answer = await send(out, lease, entered, controller, core, leavesAt);
-    tellHints(out, lease, answer, core);
+    if (answer.status < 400) tellHints(out, lease, answer, core);
     if (isKeyRefused(out, lease, answer)) {
       breaker.released(entered);
       if (!setAside(parts, out, lease, answer.status)) return pass(answer, controller);
@@ -111,7 +111,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
       if (answer.status < 400) {
         breaker.succeeded(entered);
         const account = accountOf(lease);
-        if (account !== null) parts.strikes.clear(account);
+        if (account !== null) served(parts, lease, account, leavesAt);
       } else breaker.released(entered);
       return pass(answer, controller);
     }
@@ -132,7 +132,12 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     if (refusal.kind === "rate_limit" && account !== null) {
       const isNew = account.heldUntil <= now;
       const until = holdUntil(parts, account, refusal, now);
-      lease.turnedAway(account, until, unitOf(refusal), refusal.window);
+      if (refusal.waitMs === null) {
+        // Nothing but its numbers says how long this lasts.
+        tellHints(out, lease, answer, core);
+        lease.turnedAway(account, unitOf(refusal), refusal.window);
+      }
+      account.hold(until);
       const waits = retriable && until <= deadlineAt;
       if (isNew || !waits) breaker.failed(entered, account.spec.label, refusal.waitMs);
       else breaker.released(entered);
@@ -194,6 +199,14 @@ function tellHints(
 ): void {
   if (exchange.quota === null) return;
   lease.hint(readHints(provider, answer.headers, core.clock.now()));
+}
+
+/** A request was served: a hold that it was the trial of is over, and the next wait without a word is short again. */
+function served({ strikes }: DispatchParts, lease: Lease, account: Account, sentAt: number): void {
+  strikes.clear(account);
+  if (account.heldUntil === 0 || sentAt < account.heldUntil) return;
+  account.lift();
+  lease.roomMayHaveCome();
 }
 
 /** The account that an upstream means when it says that it is too much: the quota's, else the rule's. */

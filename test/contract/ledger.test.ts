@@ -170,7 +170,7 @@ describe.each(ledgers)("$name ledger", ({ make }) => {
     ledger.close();
   });
 
-  test("nothing goes while an account is held, and the hold leaves with the first that goes", () => {
+  test("nothing goes while an account is held, then one goes, and all others a second later", () => {
     const { clock, ledger, accounts } = setUp([account("a", [rpm(5)]), account("b", [tpm(100)])]);
     const [, held] = accounts as [Account, Account];
     held.hold(clock.now() + 2_000);
@@ -179,7 +179,12 @@ describe.each(ledgers)("$name ledger", ({ make }) => {
     });
     clock.advance(2_000);
     const made = reserve(ledger, clock.now(), accounts, 1);
-    expect(made.limits).toHaveLength(2);
+    expect(made.limits).toHaveLength(3);
+    expect(ledger.reserve(clock.now(), accounts, tokens(1), options)).toEqual({
+      retryAt: clock.now() + 1_000,
+    });
+    clock.advance(1_000);
+    reserve(ledger, clock.now(), accounts, 1);
     expect(held.heldUntil).toBe(0);
     held.hold(clock.now() + 2_000);
     ledger.settle(made, clock.now(), tokens(1));

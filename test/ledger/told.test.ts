@@ -23,7 +23,7 @@ describe.each(["afterCrash", "afterClose"] as const)("%s", (restart) => {
     expect(
       next.ledger.reserve(clock.now(), [held], tokens(1), { outlook: null, uploading: false }),
     ).toEqual({ retryAt: end });
-    clock.advance(30_000);
+    clock.advance(31_000);
     reserve(next, clock.now(), 1);
     expect(held.heldUntil).toBe(0);
     clock.advance(100);
