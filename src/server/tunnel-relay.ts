@@ -1,0 +1,95 @@
+import type { Duplex } from "node:stream";
+import type { Clock } from "../clock.ts";
+
+/** One end of a tunnel: a socket, with TLS or without, that stays writable when its other side has finished. */
+export type End = Duplex;
+
+/** How a tunnel ended. */
+export interface RelayEnd {
+  /** `closed`: both sides finished. `idle`: neither sent anything for the time set. `broken`: one side broke off. */
+  how: "closed" | "idle" | "broken";
+  /** Bytes from the client, and to it. */
+  up: number;
+  down: number;
+}
+
+export interface RelayOptions {
+  clock: Clock;
+  /** The tunnel is closed when for so long neither side has sent or taken anything, ms. */
+  idleMs: number;
+}
+
+/**
+ * Passes bytes both ways between `client` and `upstream` until both have finished, never reading faster than the
+ * other side takes them: what is held is what fits into the buffers of two sockets. One that finishes is told on
+ * (half-close), and may go on receiving.
+ */
+export function relayTunnel(
+  client: End,
+  upstream: End,
+  { clock, idleMs }: RelayOptions,
+): Promise<RelayEnd> {
+  return new Promise((resolve) => {
+    let lastAt = clock.now();
+    let how: RelayEnd["how"] = "closed";
+    let open = 2;
+    const up = { bytes: 0 };
+    const down = { bytes: 0 };
+
+    const breakOff = (why: "idle" | "broken"): void => {
+      if (how === "closed") how = why;
+      client.destroy();
+      upstream.destroy();
+    };
+    const broke = (side: End, other: End): void => {
+      side.destroy();
+      if (!side.readableEnded || other.writableFinished) return breakOff("broken");
+      // All that it had to say has been read, and the other side gets it. Only the way back has broken.
+      if (how === "closed") how = "broken";
+      other.resume();
+      other.once("finish", () => other.destroy());
+    };
+    const closed = (side: End, other: End): void => {
+      if (!side.readableEnded || !side.writableFinished) broke(side, other);
+      if (--open > 0) return;
+      stopTimer();
+      resolve({ how, up: up.bytes, down: down.bytes });
+    };
+    const moved = (): void => void (lastAt = clock.now());
+    const check = (): void => {
+      if (clock.now() - lastAt >= idleMs) breakOff("idle");
+      else stopTimer = clock.at(lastAt + idleMs, check);
+    };
+    let stopTimer = clock.at(lastAt + idleMs, check);
+
+    pass(client, upstream, up, moved);
+    pass(upstream, client, down, moved);
+    for (const [side, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      // What follows an error is the close.
+      side.on("error", () => {});
+      if (side.closed) closed(side, other);
+      else side.once("close", () => closed(side, other));
+    }
+  });
+}
+
+/** One direction. */
+function pass(from: End, to: End, count: { bytes: number }, moved: () => void): void {
+  from.on("data", (piece: Buffer) => {
+    moved();
+    count.bytes += piece.length;
+    if (!to.write(piece)) from.pause();
+  });
+  to.on("drain", () => {
+    moved();
+    from.resume();
+  });
+  from.once("end", () => {
+    moved();
+    to.end();
+  });
+  from.resume();
+}
