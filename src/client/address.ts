@@ -50,7 +50,10 @@ export function formatAddress(address: Address): string {
   const run = longestZeros(address);
   if (run.length < 2) return address.map(toHex).join(":");
   const before = address.slice(0, run.start).map(toHex).join(":");
-  const after = address.slice(run.start + run.length).map(toHex).join(":");
+  const after = address
+    .slice(run.start + run.length)
+    .map(toHex)
+    .join(":");
   return `${before}::${after}`;
 }
 
