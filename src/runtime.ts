@@ -5,6 +5,7 @@ import { Path } from "./admission/path.ts";
 import type { Scheduler } from "./admission/scheduler.ts";
 import type { Identifier } from "./client/identity.ts";
 import { createIdentifier } from "./client/identity.ts";
+import type { ClientLimits } from "./client/limits.ts";
 import type { Breaker } from "./breaker.ts";
 import type { Clock } from "./clock.ts";
 import { systemClock } from "./clock.ts";
@@ -33,6 +34,7 @@ import type { Guard } from "./routing/guard.ts";
 import type { Self } from "./routing/self.ts";
 import type { Routing, UpstreamRoute } from "./routing/target.ts";
 import { createDomainTable, createGlob, createQuotaTable } from "./routing/rules.ts";
+import { clientsMigration } from "./storage/clients.ts";
 import { learnedMigration } from "./storage/learned.ts";
 import { openDatabase } from "./storage/sqlite.ts";
 import type { Deadlines } from "./upstream/deadlines.ts";
@@ -52,6 +54,8 @@ export interface Core {
   readonly scheduler: Scheduler;
   readonly guard: Guard;
   readonly breaker: Breaker;
+  /** What each client may ask for. */
+  readonly clients: ClientLimits;
 }
 
 /** What a request needs room in. */
@@ -96,7 +100,7 @@ export interface Opened {
  * The steps by which the store came to be as it is, in the order in which they were added: their places are its
  * versions, so new ones go to the end, whoever's they are.
  */
-const migrations = [...ledgerMigrations, learnedMigration];
+const migrations = [...ledgerMigrations, learnedMigration, clientsMigration];
 
 /** Opens where usage is kept, as the configuration says; the clock goes on from what the store has seen. */
 export function openLedger(config: Config): Opened {
@@ -214,6 +218,7 @@ export function createRuntime(
     return { path, quota: quotaSpec === undefined ? null : (path.accounts.at(-1) ?? null) };
   };
 
+  core.clients.configure(config.clients);
   adopt(ledger, scheduler, inForce, config);
   return Object.freeze({
     config,

@@ -1,5 +1,8 @@
 import type { Lease } from "../admission/lease.ts";
+import type { ClientCost } from "../client/algorithm.ts";
 import type { ClientIdentity } from "../client/identity.ts";
+import type { ClientLimits } from "../client/limits.ts";
+import type { ClientRefusal } from "../client/refusal.ts";
 import type { Clock } from "../clock.ts";
 import type { Account } from "../ledger/account.ts";
 import type { Cost } from "../limit/cost.ts";
@@ -14,6 +17,7 @@ export interface Observers {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly clients: ClientLimits;
 }
 
 /**
@@ -39,6 +43,10 @@ export class Exchange {
   quota: Account | null = null;
   estimate: Estimate | null = null;
   lease: Lease | null = null;
+  /** What the client's own limit was charged, and when; null where it was not asked or refused. */
+  taken: (ClientCost & { readonly at: number }) | null = null;
+  /** Why the client's own limit let it not go. */
+  clientRefusal: ClientRefusal | null = null;
   /** The upstream's call, from its beginning. */
   call: AbortController | null = null;
   /** Whether it has taken so long that it has to be looked after; see the pipeline. */
@@ -51,6 +59,7 @@ export class Exchange {
   /** Waits before tries that the upstream has turned away, and what those tries took, ms. */
   #waitedBefore = 0;
   #upstreamBefore = 0;
+  #wasSent = false;
 
   readonly #observers: Observers;
   readonly #ended: () => void;
@@ -79,6 +88,7 @@ export class Exchange {
   /** The request leaves for the upstream. `now` is ms since the epoch. */
   dispatched(now: number): void {
     this.sentAt = now;
+    this.#wasSent = true;
     this.estimate?.started();
   }
 
@@ -126,6 +136,7 @@ export class Exchange {
       estimate?.ended();
       lease?.commit(actual);
     } else lease?.cancel();
+    this.#settleClient(sentAt === null ? null : actual);
 
     metrics.request(this.upstream, outcome);
     const upstreamMs = sentAt === null ? 0 : (this.firstByteAt ?? now) - sentAt;
@@ -157,6 +168,16 @@ export class Exchange {
       outcome,
     });
     this.#ended();
+  }
+
+  /** What the client's own limit was charged becomes what the request cost; nothing, where it never left. */
+  #settleClient(actual: Readonly<Cost> | null): void {
+    const { taken, client } = this;
+    if (taken === null) return;
+    const { clients } = this.#observers;
+    if (actual === null && !this.#wasSent) clients.giveBack(client, taken, taken.at);
+    else if (this.estimate !== null)
+      clients.settle(client, (actual?.total_tokens ?? 0) - taken.tokens, taken.at);
   }
 
   #countQuota(quota: Account, actual: Readonly<Cost> | null): void {

@@ -1,5 +1,7 @@
 import type { Path } from "../admission/path.ts";
 import type { AdmissionRequest } from "../admission/request.ts";
+import { refusalError } from "../client/refusal.ts";
+import { priorityWithin } from "../client/tier.ts";
 import type { QuotaConfig, RateLimitConfig } from "../config/schema.ts";
 import { ProxyError } from "../errors.ts";
 import { oneRequest } from "../limit/cost.ts";
@@ -151,11 +153,18 @@ export class Pipeline {
     exchange.upstream = route.host;
     const [first] = route.quotas;
     exchange.provider = first?.quota.provider ?? null;
-    const dialect = first === undefined ? generic : dialectOf(first.quota.provider, exchange.path);
+    // A client's own limit on tokens has them counted where no quota does.
+    const limitsTokens = (exchange.client.tier?.tpm ?? null) !== null;
+    const dialect =
+      first === undefined && !limitsTokens
+        ? generic
+        : dialectOf(first?.quota.provider ?? "generic", exchange.path);
     if (
-      first !== undefined &&
+      (first !== undefined || limitsTokens) &&
       dialect.isMetered(exchange.method, exchange.path) &&
-      (needsCall(route.quotas) || route.quotas.some(({ quota }) => runtime.learnedTokens(quota)))
+      (limitsTokens ||
+        needsCall(route.quotas) ||
+        route.quotas.some(({ quota }) => runtime.learnedTokens(quota)))
     ) {
       body ??= await readBody(request, fields, maxBody);
       parsed = parseBody(body);
@@ -171,9 +180,11 @@ export class Pipeline {
     const share = { model: exchange.model ?? "", credential: exchange.client.credential };
     const needs = runtime.needs(route, quota?.quota ?? null, share);
     exchange.quota = needs.quota;
-    if (call !== null && quota !== null && countsTokens(needs)) {
+    const provider = quota?.quota.provider ?? "generic";
+    if (call !== null && (limitsTokens || (quota !== null && countsTokens(needs)))) {
       const { learning } = this.#parts;
-      const { name: scope, provider, right_size_max_tokens: rightSizes } = quota.quota;
+      const scope = quota?.quota.name ?? route.host;
+      const rightSizes = quota?.quota.right_size_max_tokens === true;
       const key = `${learningKey(scope, call.model)}\n${exchange.client.id}`;
       const sizing = { needs: learning.needs, key, provider, dialect, path: exchange.path };
       const smaller =
@@ -195,6 +206,7 @@ export class Pipeline {
     ) {
       body = await request.bytes();
     }
+    this.#takeFromClient(exchange);
     const { headers } = request;
     stripRequestHeaders(headers, fields);
     for (const name of exchange.client.keyHeaders) headers.delete(name);
@@ -204,13 +216,27 @@ export class Pipeline {
       runtime,
       exchange,
       dialect,
-      provider: quota?.quota.provider ?? "generic",
+      provider,
       url,
       headers,
       body: body ?? streamOf(request.body, fields, maxBody),
       admission: new Ask(request, fields, exchange, needs, body),
       signal: () => request.signal,
     });
+  }
+
+  /** @throws ProxyError where the client's own limit has no room: that costs the upstream's quota nothing */
+  #takeFromClient(exchange: Exchange): void {
+    const { clients, metrics } = this.#parts.core;
+    const cost = { requests: 1, tokens: exchange.estimate?.cost.total_tokens ?? 0 };
+    const taken = clients.take(exchange.client, cost);
+    if (taken.ok) {
+      exchange.taken = { ...cost, at: taken.at };
+      return;
+    }
+    exchange.clientRefusal = taken;
+    metrics.clientLimited();
+    throw refusalError(taken);
   }
 
   #begin(request: Request, fields: Fields, target: string, connection: Connection): Exchange {
@@ -325,7 +351,7 @@ class Ask implements AdmissionRequest {
   readonly outlook: AdmissionRequest["outlook"];
   readonly priority: Priority;
   readonly client: string;
-  readonly weight = 1;
+  readonly weight: number;
   readonly patienceMs: number;
   readonly again = null;
   readonly bodyBytes: number;
@@ -343,8 +369,10 @@ class Ask implements AdmissionRequest {
     this.path = needs.path;
     this.cost = exchange.estimate?.cost ?? oneRequest;
     this.outlook = exchange.estimate?.outlook ?? null;
-    this.priority = priorityOf(fields);
-    this.client = exchange.client.id;
+    const { id, tier } = exchange.client;
+    this.priority = priorityWithin(tier, priorityOf(fields));
+    this.client = id;
+    this.weight = tier?.weight ?? 1;
     this.patienceMs = patienceOf(fields);
     this.bodyBytes = body?.byteLength ?? 0;
     this.uploading = body === null && request.body !== null;
@@ -356,8 +384,10 @@ class Ask implements AdmissionRequest {
   }
 }
 
-function priorityOf(fields: Fields): Priority {
-  const value = fields["x-cooldown-priority"]?.trim().toLowerCase() ?? "normal";
+/** The class that a request asks for, null where it asks for none. */
+function priorityOf(fields: Fields): Priority | null {
+  const value = fields["x-cooldown-priority"]?.trim().toLowerCase();
+  if (value === undefined) return null;
   if (Object.hasOwn(priorities, value)) return value as Priority;
   throw new ProxyError("INVALID_REQUEST", "X-Cooldown-Priority must be high, normal or low.");
 }

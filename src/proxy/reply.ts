@@ -1,3 +1,4 @@
+import { setRefusalHeaders } from "../client/refusal.ts";
 import type { Clock } from "../clock.ts";
 import type { ProxyError } from "../errors.ts";
 import type { Account } from "../ledger/account.ts";
@@ -132,6 +133,7 @@ export function errorReply(
   });
   if (error.retryAfterMs !== null) setRetryAfter(headers, error.retryAfterMs);
   setOwnHeaders(headers, exchange, server, now);
+  if (exchange.clientRefusal !== null) setRefusalHeaders(headers, exchange.clientRefusal);
   return new Response(dialectFor(exchange).errorBody(error, exchange.id), {
     status: error.status,
     headers,

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { Scheduler } from "../admission/scheduler.ts";
 import { Breaker } from "../breaker.ts";
+import { ClientLimits } from "../client/limits.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { warnOfUnavailable } from "../config/unavailable.ts";
@@ -20,6 +21,7 @@ import type { Core, Runtime } from "../runtime.ts";
 import { createRuntime, openLedger } from "../runtime.ts";
 import type { TokenizerFile } from "../tokens/counter.ts";
 import { createTokenCounter } from "../tokens/counter.ts";
+import { keepClients } from "../storage/clients.ts";
 import { openLearned } from "../storage/learned.ts";
 import { createNeeds } from "../tokens/need.ts";
 import { createOutputPredictor } from "../tokens/output.ts";
@@ -69,7 +71,8 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   const scheduler = new Scheduler(clock, ledger);
   const guard = createGuard({ lookup: systemLookup, clock });
   const breaker = new Breaker(clock);
-  const core: Core = { clock, log, metrics, ledger, scheduler, guard, breaker };
+  const clients = new ClientLimits({ clock, config: config.clients });
+  const core: Core = { clock, log, metrics, ledger, scheduler, guard, breaker, clients };
   const counter = createTokenCounter({ clock, tokenizers: tokenizersOf(config) });
   const learning = {
     counter,
@@ -79,6 +82,8 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
     running: new Map(),
   };
   const learned = database === null ? null : openLearned(database, clock, tellUnwritten(log));
+  const keptClients =
+    database === null ? null : keepClients(database, clock, clients, tellUnwritten(log));
   learned?.keep("output/1", learning.outputs.keys);
   learned?.keep("ratio/1", learning.ratios.keys);
   learned?.keep("need/1", learning.needs.keys);
@@ -98,7 +103,7 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   metrics.setSources({
     quotas: () => quotaStats(core),
     circuits: () => [...breaker.states()],
-    clients: () => ({ tracked: 0, limited: 0 }),
+    clients: () => ({ tracked: clients.tracked(), limited: clients.limited() }),
   });
   const pipeline = new Pipeline({
     core,
@@ -171,6 +176,8 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
     counter.close();
     runtime.upstream.close();
     learned?.close();
+    keptClients?.close();
+    clients.close();
     ledger.close();
     log.info("stopped");
     await log.flush();
@@ -193,8 +200,7 @@ function tokenizersOf({ tokenizers }: Config): readonly TokenizerFile[] {
 }
 
 function tellUnwritten(log: Log): (reason: unknown) => void {
-  return (reason) =>
-    log.warn("what was learned from answers cannot be stored", { error: String(reason) });
+  return (reason) => log.warn("what was learned cannot be stored", { error: String(reason) });
 }
 
 function readTls({ server }: Config): { cert: string; key: string } | null {

@@ -15,7 +15,7 @@ export function statsOf(config: Config, core: Core): Stats {
     proxy_url: config.upstream_proxy === null ? null : redactUrl(config.upstream_proxy),
     openai_url: redactUrl(config.default_upstream),
     quotas: quotaStats(core),
-    clients: { tracked: 0, limited: 0 },
+    clients: { tracked: core.clients.tracked(), limited: core.clients.limited() },
   };
 }
 
