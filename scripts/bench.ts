@@ -6,6 +6,7 @@ import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 
+import { benchClients } from "./bench/clients.ts";
 import { benchDecisions } from "./bench/decisions.ts";
 import type { Figure, Findings } from "./bench/figure.ts";
 import { benchForwarding } from "./bench/forwarding.ts";
@@ -13,6 +14,7 @@ import { benchQueueMemory } from "./bench/queue-memory.ts";
 import { benchStall } from "./bench/stall.ts";
 import { benchStart } from "./bench/start.ts";
 import { benchTokens } from "./bench/tokens.ts";
+import { benchTunnel } from "./bench/tunnel.ts";
 
 /** A further part is a file and a row here. */
 const parts: Readonly<Record<string, () => Promise<Findings>>> = {
@@ -22,6 +24,8 @@ const parts: Readonly<Record<string, () => Promise<Findings>>> = {
   start: benchStart,
   memory: benchQueueMemory,
   stall: benchStall,
+  clients: benchClients,
+  tunnel: benchTunnel,
 };
 
 const { values, positionals } = parseArgs({

@@ -47,16 +47,16 @@ export class Path {
 
   /** The path on which a request of `cost` starts soonest; where that is equal, they take turns. */
   choose(cost: Readonly<Cost>, now: number): Path {
-    let best: Path = this;
+    let best: Path | null = null;
     let bestAt = Infinity;
     for (const path of this.alternatives) {
       const at = worstStart(path.limits, cost, now);
-      if (best !== this && (at > bestAt || (at === bestAt && path.#granted >= best.#granted)))
+      if (best !== null && (at > bestAt || (at === bestAt && path.#granted >= best.#granted)))
         continue;
       best = path;
       bestAt = at;
     }
-    return best;
+    return best ?? this;
   }
 
   /** A request has been granted on `alternative`: the others come first the next time. */

@@ -264,7 +264,15 @@ function again(admission: AdmissionRequest, arrivedAt: number): AdmissionRequest
     admission;
   const deadlineAt = deadlineOf(admission, arrivedAt);
   return {
-    ...{ path, cost, outlook, priority, client, weight, patienceMs, bodyBytes, signal },
+    path,
+    cost,
+    outlook,
+    priority,
+    client,
+    weight,
+    patienceMs,
+    bodyBytes,
+    signal,
     again: { deadlineAt },
     // What can be sent again is all here.
     uploading: false,
