@@ -31,7 +31,7 @@ export interface LogOptions {
   /** `auto` is pretty on a terminal and JSON elsewhere. */
   format: LogFormat;
   /** Where lines go; default standard error. */
-  write?: Write;
+  write?: (text: string) => void | Promise<void>;
   /** Whether `write` leads to a terminal; default: whether standard error does. */
   isTTY?: boolean;
   /** Default: whether the environment variable NO_COLOR is set (https://no-color.org). */
@@ -76,7 +76,9 @@ export function createLog(options: LogOptions): Log {
   const pretty = options.format === "pretty" || (options.format === "auto" && isTTY);
   const format = pretty ? prettyFormat(isTTY && !noColour) : jsonFormat();
   const now = options.now ?? Date.now;
-  const outlet = createOutlet(options.write ?? stderrWriter(), (count) =>
+  const { write } = options;
+  const out = write === undefined ? stderrWriter() : asText(write);
+  const outlet = createOutlet(out, (count) =>
     format.event(now(), "warn", "log lines dropped: the reader of this log is too slow", { count }),
   );
 
@@ -124,4 +126,8 @@ export function createLog(options: LogOptions): Log {
     },
     flush: () => outlet.flush(),
   };
+}
+
+function asText(write: (text: string) => void | Promise<void>): Write {
+  return (bytes) => write(new TextDecoder().decode(bytes));
 }

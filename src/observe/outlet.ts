@@ -4,7 +4,7 @@
  * Lines go out together, at most `collectMs` after the first of them: under load a write for each turn of the event
  * loop would cost more than making the lines. A reader that does not read (a stalled terminal, a full
  * pipe) must neither stop the proxy nor fill its memory: while a write is under way lines are kept up to
- * `maxBufferedChars`, further ones are dropped, and their number is told once there is room again.
+ * `maxBufferedBytes`, further ones are dropped, and their number is told once there is room again.
  */
 export interface Outlet {
   /** Takes one line that ends with a newline. */
@@ -15,38 +15,49 @@ export interface Outlet {
 
 /** How long lines are collected, ms: not felt by a reader. */
 const collectMs = 10;
-
-/** Takes text; a promise means that it is not yet on its way. */
-export type Write = (text: string) => void | Promise<void>;
+/** What lines are first collected in, bytes. */
+const firstBytes = 64 * 1024;
+/** UTF-8 takes at most so many bytes for a character of a JavaScript string. */
+const mostBytes = 3;
 
 /**
+ * Takes text as UTF-8; a promise means that it is not yet on its way, and that the bytes stay as they are until then.
+ */
+export type Write = (bytes: Uint8Array) => void | Promise<void>;
+
+/**
+ * Lines are turned into bytes as they come: strings kept for 10 ms outlive the young generation, and cost the collector
+ * more than everything else that is done to a line.
+ *
  * @param write gets the collected lines; called again only after its promise, if it gave one, has settled.
  * @param tellDropped makes the line that says how many were dropped.
- * @param maxBufferedChars how much may wait while a write is under way.
+ * @param maxBufferedBytes how much may wait while a write is under way.
  * @param later calls a function in a while: how long lines are collected.
  */
 export function createOutlet(
   write: Write,
   tellDropped: (count: number) => string,
-  maxBufferedChars = 1_000_000,
+  maxBufferedBytes = 1_000_000,
   later: (run: () => void) => void = (run) => void setTimeout(run, collectMs).unref(),
 ): Outlet {
-  let lines: string[] = [];
-  let chars = 0;
+  let collecting = Buffer.allocUnsafeSlow(firstBytes);
+  /** Takes the place of the other while that is being written. */
+  let spare = Buffer.allocUnsafeSlow(firstBytes);
+  let length = 0;
   let dropped = 0;
   let scheduled = false;
   let underWay: Promise<void> | null = null;
 
   const send = (): void => {
     scheduled = false;
-    if (underWay !== null || lines.length === 0) return;
-    const text = lines.join("");
-    lines = [];
-    chars = 0;
+    if (underWay !== null || length === 0) return;
+    const bytes = collecting.subarray(0, length);
+    [collecting, spare] = [spare, collecting];
+    length = 0;
     // A log that cannot be written is no reason to stop serving, and there is nobody to tell.
     let pending: void | Promise<void>;
     try {
-      pending = write(text);
+      pending = write(bytes);
     } catch {
       return;
     }
@@ -58,23 +69,31 @@ export function createOutlet(
     if (dropped > 0) {
       const line = tellDropped(dropped);
       dropped = 0;
-      lines.push(line);
-      chars += line.length;
+      add(line);
     }
     send();
   };
 
+  const add = (line: string): void => {
+    const needed = length + line.length * mostBytes;
+    if (needed > collecting.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * collecting.length));
+      collecting.copy(larger, 0, 0, length);
+      collecting = larger;
+    }
+    length += collecting.write(line, length);
+  };
+
   return {
     push(line) {
-      if (chars + line.length > maxBufferedChars) {
+      if (length + line.length > maxBufferedBytes) {
         if (underWay !== null) {
           dropped += 1;
           return;
         }
         send();
       }
-      lines.push(line);
-      chars += line.length;
+      add(line);
       if (!scheduled) {
         scheduled = true;
         later(send);
@@ -99,5 +118,5 @@ export function stderrWriter(): Write {
   const stream = process.stderr;
   // Without a listener, a reader that went away (EPIPE) would end the process.
   stream.on("error", () => {});
-  return (text) => new Promise((resolve) => stream.write(text, () => resolve()));
+  return (bytes) => new Promise((resolve) => stream.write(bytes, () => resolve()));
 }

@@ -3,7 +3,15 @@ import { closeSync, constants, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
-import { createOutlet } from "../../src/observe/outlet.ts";
+import { createOutlet as createByteOutlet } from "../../src/observe/outlet.ts";
+
+/** An outlet whose writer gets text. */
+function createOutlet(
+  write: (text: string) => void | Promise<void>,
+  ...rest: Parameters<typeof createByteOutlet> extends [unknown, ...infer R] ? R : never
+) {
+  return createByteOutlet((bytes) => write(new TextDecoder().decode(bytes)), ...rest);
+}
 
 function gate() {
   const writes: string[] = [];
