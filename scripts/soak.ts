@@ -7,16 +7,38 @@
  *
  * Prints figures as they come, ends with code 1 if one is not as it must be.
  */
+import { anthropic } from "./soak/anthropic.ts";
 import { bucket } from "./soak/bucket.ts";
+import { cerebras, rightSize } from "./soak/cerebras.ts";
 import { chaos } from "./soak/chaos.ts";
 import { crash } from "./soak/crash.ts";
+import { anthropicShared, cerebrasShared, groqShared, openaiShared } from "./soak/external.ts";
+import { groq } from "./soak/groq.ts";
+import { openai } from "./soak/openai.ts";
 import { reload } from "./soak/reload.ts";
 import { Report } from "./soak/report.ts";
 import { rpm } from "./soak/rpm.ts";
 import { seconds } from "./soak/seconds.ts";
 import { tpm } from "./soak/tpm.ts";
 
-const scenarios = { rpm, tpm, crash, reload, bucket, seconds, chaos };
+const scenarios = {
+  rpm,
+  tpm,
+  crash,
+  reload,
+  bucket,
+  seconds,
+  chaos,
+  cerebras,
+  openai,
+  anthropic,
+  groq,
+  "cerebras-shared": cerebrasShared,
+  "openai-shared": openaiShared,
+  "anthropic-shared": anthropicShared,
+  "groq-shared": groqShared,
+  "right-size": rightSize,
+};
 
 const chosen = Bun.argv.slice(2);
 const unknown = chosen.filter((name) => !(name in scenarios));

@@ -40,9 +40,14 @@ export abstract class Metered {
   #peaksFrom = 0;
   #told: Told | null = null;
   #configured: number;
-  /** What an answer said remains, and when. */
+  /** What an answer said remains, of what limit, and when. */
   #remaining = 0;
+  #remainingOf = Infinity;
   #remainingAt = -Infinity;
+  /** From when on one request may go whatever others use; Infinity where none may. */
+  #probeFrom = Infinity;
+  /** The one that went so, until its answer is here. */
+  #probe: Entry | null = null;
 
   constructor(spec: MeteredSpec, forecast: Forecast) {
     this.unit = spec.unit;
@@ -75,6 +80,10 @@ export abstract class Metered {
     this.held += amount;
     if (this.#peaks !== null) this.#peaks.see(now, this.charged());
     if (outlook !== null) this.forecast.add(entry, now, outlook);
+    if (now >= this.#probeFrom) {
+      this.#probeFrom = Infinity;
+      this.#probe = entry;
+    }
     return entry;
   }
 
@@ -94,6 +103,10 @@ export abstract class Metered {
     this.advance(now);
     if (entry.state === "closed") return;
     this.forecast.remove(entry, now);
+    if (entry === this.#probe) {
+      this.#probe = null;
+      this.#probeFrom = now;
+    }
     if (entry.state === "held") {
       this.held -= entry.amount;
       entry.state = "closed";
@@ -107,6 +120,7 @@ export abstract class Metered {
     if (limit !== null) this.#tell(limit);
     if (remaining === null || !(remaining >= 0) || (limit !== null && remaining > limit)) return;
     this.#remaining = remaining;
+    this.#remainingOf = limit ?? Infinity;
     this.#remainingAt = now;
     // The provider counted this request, and looked at what remains, at some moment since it was charged. At none of
     // them was more of ours charged there than here, so all that is missing beyond our peak is others'.
@@ -114,26 +128,37 @@ export abstract class Metered {
     // Of requests that left before anything was told, nobody knows what was charged beside them.
     if (entry !== null && entry.at < this.#peaksFrom) return;
     const own = entry === null ? this.charged() : peaks.since(entry.at, now);
-    const excess = this.limit - remaining - own;
+    // What remains of a lower limit than ours, before that is believed: the difference is nobody's use.
+    const excess = Math.min(this.limit, this.#remainingOf) - remaining - own;
     if (this.foreign === null) {
       if (excess < 1) return;
       this.foreign = new Foreign(this.window, this.limit, this.marginMs, this.#drains);
     }
     const known = this.#drains ? 0 : this.foreign.level(now);
-    const change = this.foreign.sample(now, excess - known, entry === null ? 0 : now - entry.at);
+    const isProbe = entry !== null && entry === this.#probe;
+    if (isProbe) this.#probe = null;
+    const flightMs = entry === null ? 0 : now - entry.at;
+    const change = this.foreign.sample(now, excess - known, flightMs, isProbe);
     if (this.#drains && change !== 0) this.chargeForeign(now, change);
   }
 
   refused(entry: Entry | null, now: number): void {
     this.advance(now);
+    if (entry === this.#probe) this.#probe = null;
     this.foreign ??= new Foreign(this.window, this.limit, this.marginMs, this.#drains);
     // What was refused was not counted, so it is no part of what fills the limit.
     const isOpen = entry?.state === "held" || entry?.state === "counted";
     const own = this.charged() - (isOpen ? entry.amount : 0);
-    const remaining = this.#remainingAt === now ? this.#remaining : 0;
+    const isTold = this.#remainingAt === now;
+    const remaining = isTold ? this.#remaining : 0;
+    const limit = isTold ? Math.min(this.limit, this.#remainingOf) : this.limit;
     const known = this.#drains ? 0 : this.foreign.level(now);
-    const change = this.foreign.refused(now, this.limit - remaining - own - known);
+    const change = this.foreign.refused(now, limit - remaining - own - known);
     if (this.#drains && change > 0) this.chargeForeign(now, change);
+  }
+
+  reopens(at: number): void {
+    if (this.foreign !== null) this.#probeFrom = at;
   }
 
   resize(spec: LimitSpec): void {
@@ -143,9 +168,22 @@ export abstract class Metered {
     this.#resize();
   }
 
-  /** Units that others seem to use, or will before we hear of it. */
+  /** Units that others seem to use, or will before we hear of it; none where one request may go all the same. */
   protected others(now: number): number {
-    return this.foreign === null ? 0 : this.foreign.at(now);
+    return this.foreign === null || now >= this.#probeFrom ? 0 : this.foreign.at(now);
+  }
+
+  /** When something may go whatever others use. */
+  protected get probeFrom(): number {
+    return this.#probeFrom;
+  }
+
+  /** The answer to a request is complete. Told nothing by one that went whatever others use, we know nothing of them. */
+  protected answered(entry: Entry, now: number): void {
+    if (entry !== this.#probe) return;
+    this.#probe = null;
+    this.foreign = null;
+    if (this.#drains) this.chargeForeign(now, -Infinity);
   }
 
   /** More is charged than before. */
