@@ -89,7 +89,6 @@ export class Account {
    * that was served (`lift`) or a little later (see `Hold`). A hold is only ever prolonged.
    */
   hold(until: number): void {
-    for (const limit of this.#limits) limit.reopens?.(Math.max(until, this.heldUntil));
     if (until <= this.heldUntil) return;
     if (this.#hold === null) {
       this.#hold = new Hold(until);

@@ -125,10 +125,9 @@ export class Foreign {
    * An answer has come. `excess` is what was missing beyond all that is known of, ours and others', in units;
    * negative if less was missing.
    * @param flightMs how long ago its request was sent
-   * @param anew whether what was known before is too old to compare with
    * @returns how much more (or, if negative, less) others use than was known; the level here has changed by it already
    */
-  sample(now: number, excess: number, flightMs: number, anew = false): number {
+  sample(now: number, excess: number, flightMs: number): number {
     this.#flightMs += weight * (Math.max(1, flightMs) - this.#flightMs);
     const step = this.#agedStep(now);
     if (step > this.#unitMs && this.#lastAt !== -Infinity) {
@@ -139,13 +138,8 @@ export class Foreign {
     this.#hinted = true;
     this.#lastAt = now;
     this.#extra = Math.max(0, this.#extra - this.#step * toleratedRefusals);
-    const change =
-      excess >= 1
-        ? this.#rise(Math.floor(excess))
-        : anew
-          ? Math.ceil(excess)
-          : this.#fall(now, excess);
-    if (excess >= 1 || anew) {
+    const change = excess >= 1 ? this.#rise(Math.floor(excess)) : this.#fall(now, excess);
+    if (excess >= 1) {
       this.#most = 0;
       this.#since = now;
     }

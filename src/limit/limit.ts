@@ -113,11 +113,6 @@ export interface Limit {
   hint(entry: Entry | null, now: number, hint: LimitHint): void;
   /** The provider refused the request of `entry` (null: one not charged here) because this limit is full. */
   refused(entry: Entry | null, now: number): void;
-  /**
-   * The provider says that it takes requests again from `at` on: one may go then, whatever others were known to use, and
-   * its answer tells how that stands now. Only where others' use is reckoned with.
-   */
-  reopens?(at: number): void;
 
   usage(now: number): LimitUsage;
   /** Takes over a changed limit; what is used stays used. */

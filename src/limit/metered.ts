@@ -44,10 +44,6 @@ export abstract class Metered {
   #remaining = 0;
   #remainingOf = Infinity;
   #remainingAt = -Infinity;
-  /** From when on one request may go whatever others use; Infinity where none may. */
-  #probeFrom = Infinity;
-  /** The one that went so, until its answer is here. */
-  #probe: Entry | null = null;
 
   constructor(spec: MeteredSpec, forecast: Forecast) {
     this.unit = spec.unit;
@@ -80,10 +76,6 @@ export abstract class Metered {
     this.held += amount;
     if (this.#peaks !== null) this.#peaks.see(now, this.charged());
     if (outlook !== null) this.forecast.add(entry, now, outlook);
-    if (now >= this.#probeFrom) {
-      this.#probeFrom = Infinity;
-      this.#probe = entry;
-    }
     return entry;
   }
 
@@ -103,10 +95,6 @@ export abstract class Metered {
     this.advance(now);
     if (entry.state === "closed") return;
     this.forecast.remove(entry, now);
-    if (entry === this.#probe) {
-      this.#probe = null;
-      this.#probeFrom = now;
-    }
     if (entry.state === "held") {
       this.held -= entry.amount;
       entry.state = "closed";
@@ -128,23 +116,19 @@ export abstract class Metered {
     // Of requests that left before anything was told, nobody knows what was charged beside them.
     if (entry !== null && entry.at < this.#peaksFrom) return;
     const own = entry === null ? this.charged() : peaks.since(entry.at, now);
-    // What remains of a lower limit than ours, before that is believed: the difference is nobody's use.
+    // What remains of a lower limit than ours, before that one is believed: the difference is nobody's use.
     const excess = Math.min(this.limit, this.#remainingOf) - remaining - own;
     if (this.foreign === null) {
       if (excess < 1) return;
       this.foreign = new Foreign(this.window, this.limit, this.marginMs, this.#drains);
     }
     const known = this.#drains ? 0 : this.foreign.level(now);
-    const isProbe = entry !== null && entry === this.#probe;
-    if (isProbe) this.#probe = null;
-    const flightMs = entry === null ? 0 : now - entry.at;
-    const change = this.foreign.sample(now, excess - known, flightMs, isProbe);
+    const change = this.foreign.sample(now, excess - known, entry === null ? 0 : now - entry.at);
     if (this.#drains && change !== 0) this.chargeForeign(now, change);
   }
 
   refused(entry: Entry | null, now: number): void {
     this.advance(now);
-    if (entry === this.#probe) this.#probe = null;
     this.foreign ??= new Foreign(this.window, this.limit, this.marginMs, this.#drains);
     // What was refused was not counted, so it is no part of what fills the limit.
     const isOpen = entry?.state === "held" || entry?.state === "counted";
@@ -157,10 +141,6 @@ export abstract class Metered {
     if (this.#drains && change > 0) this.chargeForeign(now, change);
   }
 
-  reopens(at: number): void {
-    if (this.foreign !== null) this.#probeFrom = at;
-  }
-
   resize(spec: LimitSpec): void {
     if (!("limit" in spec) || spec.unit !== this.unit || spec.window !== this.window) return;
     this.#configured = spec.limit;
@@ -168,22 +148,9 @@ export abstract class Metered {
     this.#resize();
   }
 
-  /** Units that others seem to use, or will before we hear of it; none where one request may go all the same. */
+  /** Units that others seem to use, or will before we hear of it. */
   protected others(now: number): number {
-    return this.foreign === null || now >= this.#probeFrom ? 0 : this.foreign.at(now);
-  }
-
-  /** When something may go whatever others use. */
-  protected get probeFrom(): number {
-    return this.#probeFrom;
-  }
-
-  /** The answer to a request is complete. Told nothing by one that went whatever others use, we know nothing of them. */
-  protected answered(entry: Entry, now: number): void {
-    if (entry !== this.#probe) return;
-    this.#probe = null;
-    this.foreign = null;
-    if (this.#drains) this.chargeForeign(now, -Infinity);
+    return this.foreign === null ? 0 : this.foreign.at(now);
   }
 
   /** More is charged than before. */

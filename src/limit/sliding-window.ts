@@ -73,9 +73,7 @@ export class SlidingWindow extends Metered implements Limit {
 
   /** A function of its own: what makes a closure costs its caller an object, whether or not it is reached. */
   #fitsBeside(foreign: Foreign, now: number, amount: number): number {
-    const beside = foreign.fitsAt(now, (others) => this.#fitsAt(now, amount + others));
-    if (this.probeFrom >= beside) return beside;
-    return Math.min(beside, Math.max(this.probeFrom, this.#fitsAt(now, amount)));
+    return foreign.fitsAt(now, (others) => this.#fitsAt(now, amount + others));
   }
 
   /** When `amount` fits if others use nothing. */
@@ -194,14 +192,8 @@ export class SlidingWindow extends Metered implements Limit {
     else this.#bucket.refused(entry === null ? null : this.#twinOf(entry), now);
   }
 
-  override reopens(at: number): void {
-    super.reopens(at);
-    this.#bucket?.reopens(at);
-  }
-
   settle(entry: Entry, now: number, actual: number): void {
     this.arrived(entry, now);
-    this.answered(entry, now);
     if (entry.state === "closed") return;
     const twin = this.#twinOf(entry);
     if (twin !== null) this.#bucket?.settle(twin, now, actual);

@@ -46,7 +46,7 @@ export class TokenBucket extends Metered implements Limit {
 
   fits(now: number, amount: number): boolean {
     this.advance(now);
-    return this.#need(amount, this.held + this.others(now)) - this.#setAside(now) <= 0;
+    return this.#need(amount, this.held + this.others(now)) <= 0;
   }
 
   fitsAt(now: number, amount: number): number {
@@ -58,14 +58,7 @@ export class TokenBucket extends Metered implements Limit {
 
   /** A function of its own: what makes a closure costs its caller an object, whether or not it is reached. */
   #fitsBeside(foreign: Foreign, now: number, amount: number): number {
-    const beside = foreign.fitsAt(now, (others) => this.#fitsAt(now, amount + others));
-    if (this.probeFrom >= beside || this.#need(amount, this.held) > this.#others) return beside;
-    return Math.max(now, this.probeFrom);
-  }
-
-  /** What others took, where one request may go all the same. Units × window. */
-  #setAside(now: number): number {
-    return now >= this.probeFrom ? this.#others : 0;
+    return foreign.fitsAt(now, (others) => this.#fitsAt(now, amount + others));
   }
 
   /** When `amount` fits if nobody is expected to take more. */
@@ -111,7 +104,6 @@ export class TokenBucket extends Metered implements Limit {
 
   settle(entry: Entry, now: number, actual: number): void {
     this.arrived(entry, now);
-    this.answered(entry, now);
     if (entry.state === "closed") return;
     this.forecast.remove(entry, now);
     entry.state = "closed";

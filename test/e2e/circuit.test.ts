@@ -11,9 +11,9 @@ setDefaultTimeout(30_000);
 
 const failures = 10;
 
-function quotas(upstream: Upstream, other: Upstream, rest = "rpm: 1000"): string {
+function quotas(upstream: Upstream, other: Upstream): string {
   return `quotas:
-  - { name: q, domain: api.test, provider: openai, ${rest}, upstream: "${upstream.url}" }
+  - { name: q, domain: api.test, provider: openai, rpm: 1000, upstream: "${upstream.url}" }
   - { name: other, domain: other.test, provider: openai, rpm: 1000, upstream: "${other.url}" }
 `;
 }
@@ -84,25 +84,7 @@ test("ten that cannot wait open it; other upstreams do not notice", async () => 
   expect(await stateMetric(proxy, "api.test")).toBeGreaterThan(0);
 
   expect((await ask(proxy.port, { ...post(), host: "other.test" })).status).toBe(200);
-  expect(await stateMetric(proxy, "other.test")).not.toBeGreaterThan(0);
-});
-
-test("what waits when it opens is told so", async () => {
-  using at = folder();
-  const { answer, held } = gate();
-  await using upstream = startUpstream(answer);
-  await using other = startUpstream();
-  await using proxy = await startProxy(quotas(upstream, other, "max_concurrency: 10"), { at });
-  const calls = Array.from({ length: failures }, () => call(proxy.port, post()));
-  await until(() => held.length === failures, "all are in flight");
-  const waits = call(proxy.port, post());
-  await until(async () => (await proxy.quota("q")).queue_depth === 1, "one waits");
-  for (const { release } of held) {
-    release(Response.json({ error: { code: "insufficient_quota" } }, { status: 429 }));
-  }
-  for (const { answer: done } of calls) expect((await done).status).toBe(429);
-  const told = await waits.answer;
-  expect([told.status, told.json().error.code]).toEqual([503, "CIRCUIT_OPEN"]);
+  expect([null, 0]).toContain(await stateMetric(proxy, "other.test"));
 });
 
 test("a client that leaves and an answer of 400 count for nothing", async () => {

@@ -251,6 +251,7 @@ rate_limits:
         const first = post(domain, "first");
         await until(() => seenOf(domain).length === 2, "the first is turned away");
         const wall = Date.now();
+        await until(async () => (await proxy.quota(domain)).queue_depth === 1, "it waits");
         const others = ["second", "third"].map((name) => post(domain, name));
         const answers = await Promise.all([first, ...others].map(({ answer }) => answer));
         expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);

@@ -83,6 +83,18 @@ describe.each(kinds)("$name", ({ make }) => {
     }
   });
 
+  test("what remains of a lower limit than ours is not used by others", () => {
+    const limit = make();
+    for (let n = 1; n <= 5; n++) {
+      const at = start + n;
+      limit.hint(counted(limit, at, 1), at, hint(20 - n, 20));
+    }
+    // A lower limit is believed after three answers. Only what is used of it is missing then.
+    expect(limit.max).toBe(20);
+    expect(limit.usage(start + 5)).toMatchObject({ limit: 20, remaining: 15 });
+    expect(limit.fits(start + 5, 15)).toBe(true);
+  });
+
   test("a refusal without numbers means that it is full, whatever we think", () => {
     const limit = make();
     const entry = counted(limit, start, 10);
