@@ -1,6 +1,4 @@
 import type { Database } from "bun:sqlite";
-import { readFileSync } from "node:fs";
-import { rootCertificates } from "node:tls";
 import { Path } from "./admission/path.ts";
 import type { Scheduler } from "./admission/scheduler.ts";
 import type { Identifier } from "./client/identity.ts";
@@ -22,7 +20,7 @@ import {
   ruleAccount,
 } from "./config/quotas.ts";
 import type { Config, QuotaConfig, RateLimitConfig } from "./config/schema.ts";
-import { OperationError, UsageError } from "./errors.ts";
+import { OperationError } from "./errors.ts";
 import type { Account, AccountSpec } from "./ledger/account.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import { MemoryLedger } from "./ledger/memory.ts";
@@ -41,6 +39,8 @@ import type { Deadlines } from "./upstream/deadlines.ts";
 import { createDeadlines } from "./upstream/deadlines.ts";
 import type { Upstream } from "./upstream/upstream.ts";
 import { createHttpUpstream } from "./upstream/http.ts";
+import type { OutgoingProxy } from "./upstream/outgoing-proxy.ts";
+import { authoritiesWith, createOutgoingProxy, proxyFor } from "./upstream/outgoing-proxy.ts";
 
 /** When there are this many paths, those of hosts, models and credentials that clients made up are looked through. */
 const maxMadeUp = 10_000;
@@ -70,6 +70,19 @@ export interface Runtime {
   readonly routing: Routing<RateLimitConfig, QuotaConfig>;
   readonly identifier: Identifier;
   readonly upstream: Upstream;
+  /** The proxy that outgoing connections go through, null for none. */
+  readonly proxy: OutgoingProxy | null;
+  /** Certificates of all authorities trusted, null for the built-in ones. */
+  readonly authorities: readonly string[] | null;
+  /**
+   * The addresses that a call to `url` may connect to; null where the operator has written its host.
+   * @param host the one to be guarded, null for none
+   * @throws ProxyError as `Guard.check` does
+   */
+  addresses(
+    host: string | null,
+    url: string,
+  ): readonly string[] | null | Promise<readonly string[]>;
   /** How long an upstream may send nothing while it answers. */
   readonly idle: Deadlines;
   /** Whether `/v1/*` is routed by the model a request names. */
@@ -132,7 +145,7 @@ export function createRuntime(
   before: Runtime | null = null,
 ): Runtime {
   const { ledger, clock, scheduler } = core;
-  const { upstream, idle } = createUpstream(clock, config, before);
+  const out = createUpstream(clock, config, before);
   const groups = groupAccounts(config);
   const quotas = allQuotas(config);
   const paths = new Map<string, Path>();
@@ -235,8 +248,11 @@ export function createRuntime(
       ...config.clients,
       trusted_proxies: config.server.trusted_proxies,
     }),
-    upstream,
-    idle,
+    ...out,
+    addresses: (host, url) =>
+      host === null
+        ? null
+        : core.guard.check(host, proxyFor(out.proxy, url) === null ? "refuse" : "allow"),
     routesByModel: routes.length > 0,
     upstreamOf: (model) =>
       routes.find(({ matches }) => matches(model))?.upstream ?? config.default_upstream,
@@ -295,31 +311,28 @@ function createUpstream(
   clock: Clock,
   config: Config,
   before: Runtime | null,
-): Pick<Runtime, "upstream" | "idle"> {
+): Pick<Runtime, "upstream" | "idle" | "proxy" | "authorities"> {
   const { upstream_timeouts: timeouts, extra_ca: extraCa } = config;
+  const { upstream_proxy: proxyUrl, no_proxy: noProxy } = config;
   if (
     before !== null &&
     Bun.deepEquals(before.config.upstream_timeouts, timeouts) &&
-    before.config.extra_ca === extraCa
+    before.config.extra_ca === extraCa &&
+    before.config.upstream_proxy === proxyUrl &&
+    Bun.deepEquals(before.config.no_proxy, noProxy)
   ) {
-    return before;
+    const { upstream, idle, proxy, authorities } = before;
+    return { upstream, idle, proxy, authorities };
   }
+  const authorities = extraCa === null ? null : authoritiesWith(extraCa);
+  const proxy = createOutgoingProxy(proxyUrl, noProxy);
   const upstream = createHttpUpstream({
     clock,
     timeouts: { connectMs: timeouts.connect, firstByteMs: timeouts.first_byte },
-    ca: extraCa === null ? null : withAuthorities(extraCa),
+    ca: authorities,
+    proxy,
   });
-  return { upstream, idle: createDeadlines(clock, timeouts.idle) };
-}
-
-/** The authorities trusted by default and those of a PEM file. */
-function withAuthorities(file: string): string[] {
-  try {
-    return [...rootCertificates, readFileSync(file, "utf8")];
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`extra_ca: ${file} cannot be read: ${reason}`);
-  }
+  return { upstream, idle: createDeadlines(clock, timeouts.idle), proxy, authorities };
 }
 
 function isCopy(account: string, quota: string, per: readonly string[]): boolean {

@@ -30,6 +30,8 @@ export interface Outgoing {
   /** Whose accounting and hints apply. */
   readonly provider: Provider;
   readonly url: string;
+  /** The host whose addresses must be public, null where the operator has written it. */
+  readonly guardedHost: string | null;
   /** End-to-end ones only. */
   readonly headers: Headers;
   /** Bytes can be sent again, a stream only once. */
@@ -164,7 +166,7 @@ async function send(
   lease: Lease,
   entered: Pass,
   controller: AbortController,
-  { breaker }: Core,
+  { breaker, clock }: Core,
   now: number,
 ): Promise<Response> {
   const { exchange, runtime, headers } = out;
@@ -172,10 +174,14 @@ async function send(
   if (exchange.isLong) follow(out.signal(), controller);
   const key = runtime.keyOf(lease.path);
   if (key !== null) setKey(headers, out.provider, key);
-  exchange.dispatched(now);
   try {
+    // Asked again: after minutes in the queue a name may have moved. It is remembered for less long than that.
+    const checked = runtime.addresses(out.guardedHost, out.url);
+    const addresses = checked instanceof Promise ? await checked : checked;
+    exchange.dispatched(checked instanceof Promise ? clock.now() : now);
     const answer = await runtime.upstream.send({
       url: out.url,
+      addresses,
       method: exchange.method,
       headers,
       body: out.body as Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null,

@@ -133,7 +133,6 @@ export class Pipeline {
     target: Exclude<Target, { kind: "control" }>,
     exchange: Exchange,
   ): Promise<Response> {
-    const { core } = this.#parts;
     exchange.client = runtime.identifier.identify(fields, connection);
     const maxBody = runtime.config.server.max_body_size;
     checkLength(fields, maxBody);
@@ -175,7 +174,8 @@ export class Pipeline {
 
     const quota = pickQuota(route.quotas, call?.model ?? "");
     const { url, guarded } = destination(route, quota);
-    const checked = guarded ? core.guard.check(route.hostname) : undefined;
+    const guardedHost = guarded ? route.hostname : null;
+    const checked = runtime.addresses(guardedHost, url);
     if (checked instanceof Promise) await checked;
     const share = { model: exchange.model ?? "", credential: exchange.client.credential };
     const needs = runtime.needs(route, quota?.quota ?? null, share);
@@ -218,6 +218,7 @@ export class Pipeline {
       dialect,
       provider,
       url,
+      guardedHost,
       headers,
       body: body ?? streamOf(request.body, fields, maxBody),
       admission: new Ask(request, fields, exchange, needs, body),

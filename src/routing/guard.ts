@@ -12,12 +12,17 @@ export type Lookup = (name: string) => Promise<readonly string[]>;
  */
 export interface Guard {
   /**
-   * Returns at once where `host` (a name or an address, IPv6 with or without brackets) is known to be allowed, else
-   * a promise of the same.
-   * @throws ProxyError `ADDRESS_NOT_ALLOWED` where it is, or any of its addresses is, not public;
+   * The public addresses of `host` (a name or an address, IPv6 with or without brackets): at once where they are
+   * known, else by a promise. It is these that must be connected to: asked again, a resolver may say others.
+   * @param unresolved what to do with a name that does not resolve: `refuse`, or `allow` it without an address, where
+   *   another proxy will look it up
+   * @throws ProxyError `ADDRESS_NOT_ALLOWED` where it is, or all of its addresses are, not public;
    *   `UPSTREAM_UNREACHABLE` (by the promise) where it does not resolve.
    */
-  check(host: string): void | Promise<void>;
+  check(
+    host: string,
+    unresolved?: "refuse" | "allow",
+  ): readonly string[] | Promise<readonly string[]>;
 }
 
 /** How long an answer of the resolver is believed, in ms. */
@@ -29,39 +34,39 @@ const maxNames = 10_000;
 export const systemLookup: Lookup = async (name) =>
   (await lookup(name, { all: true, verbatim: true })).map(({ address }) => address);
 
+/** What a name resolved to, and until when that is believed. */
+interface Known {
+  readonly addresses: readonly string[];
+  readonly until: number;
+}
+
 /** Creates a guard that resolves names with `lookup` and remembers each for 30 s. */
 export function createGuard({ lookup, clock }: { lookup: Lookup; clock: Clock }): Guard {
-  /** Names that resolved to public addresses only, and until when that is believed, oldest first. */
-  const allowed = new Map<string, number>();
+  /** Names that have public addresses, oldest first. */
+  const allowed = new Map<string, Known>();
   /** Names being looked up, so that a burst of requests asks once. */
-  const pending = new Map<string, Promise<void>>();
+  const pending = new Map<string, Promise<readonly string[]>>();
 
-  const remember = (name: string): void => {
+  const remember = (name: string, addresses: readonly string[]): void => {
     allowed.delete(name);
     const [oldest] = allowed.size < maxNames ? [] : allowed.keys();
     if (oldest !== undefined) allowed.delete(oldest);
-    allowed.set(name, clock.now() + rememberMs);
+    allowed.set(name, { addresses, until: clock.now() + rememberMs });
   };
 
-  const resolve = async (name: string): Promise<void> => {
+  const resolve = async (name: string): Promise<readonly string[]> => {
     try {
-      const addresses = await lookup(name).catch((): never => {
-        throw unresolved(name);
-      });
-      if (addresses.length === 0) throw unresolved(name);
-      for (const address of addresses) checkAddress(name, addressOf(address) ?? "invalid");
-      remember(name);
+      const found = await lookup(name).catch((): never[] => []);
+      if (found.length === 0) throw unresolvedName(name);
+      const addresses = publicOnes(name, found);
+      remember(name, addresses);
+      return addresses;
     } finally {
       pending.delete(name);
     }
   };
 
-  const check = (host: string): void | Promise<void> => {
-    const until = allowed.get(host);
-    if (until !== undefined && clock.now() < until) return;
-    if (host === "localhost" || host.endsWith(".localhost")) throw notAllowed(host, "loopback");
-    const address = addressOf(host);
-    if (address !== null) return checkAddress(host, address);
+  const lookUp = (host: string): Promise<readonly string[]> => {
     let answer = pending.get(host);
     if (answer === undefined) {
       answer = resolve(host);
@@ -69,12 +74,30 @@ export function createGuard({ lookup, clock }: { lookup: Lookup; clock: Clock })
     }
     return answer;
   };
+
+  const check: Guard["check"] = (host, unresolved = "refuse") => {
+    const known = allowed.get(host);
+    if (known !== undefined && clock.now() < known.until) return known.addresses;
+    if (host === "localhost" || host.endsWith(".localhost")) throw notAllowed(host, "loopback");
+    const address = addressOf(host);
+    if (address !== null) return publicOnes(host, [address]);
+    const answer = lookUp(host);
+    return unresolved === "refuse" ? answer : answer.catch(noneIfUnresolved);
+  };
   return { check };
 }
 
-function checkAddress(host: string, address: string): void {
-  const kind = classify(address);
-  if (kind !== "public") throw notAllowed(host, kind);
+function noneIfUnresolved(error: unknown): readonly string[] {
+  if (error instanceof ProxyError && error.code === "UPSTREAM_UNREACHABLE") return [];
+  throw error;
+}
+
+/** Those of `found` that may be connected to. @throws ProxyError `ADDRESS_NOT_ALLOWED` where there are none */
+function publicOnes(host: string, found: readonly string[]): readonly string[] {
+  const addresses = found.map((text) => addressOf(text) ?? "invalid");
+  const open = addresses.filter((address) => classify(address) === "public");
+  if (open.length === 0) throw notAllowed(host, classify(addresses[0] ?? "invalid"));
+  return open;
 }
 
 function notAllowed(host: string, kind: string): ProxyError {
@@ -85,6 +108,6 @@ function notAllowed(host: string, kind: string): ProxyError {
   );
 }
 
-function unresolved(name: string): ProxyError {
+function unresolvedName(name: string): ProxyError {
   return new ProxyError("UPSTREAM_UNREACHABLE", `${name} could not be resolved to an address.`);
 }

@@ -16,10 +16,27 @@ const neverLeft: Readonly<Record<string, string>> = {
 /** TLS failures have many codes; all come before the request is sent. */
 const tlsCode = /CERT|SSL|TLS|ISSUER|SIGNATURE|CRL/;
 
-/** The failure that an error of the runtime's `fetch` stands for. */
-export function failureOf(error: unknown, url: string): UpstreamFailure {
+/** Codes after which another address of the same host may be tried. */
+const unconnected = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL"]);
+
+/** Whether an error of the runtime's `fetch` says that there was no connection. */
+export function isUnconnected(error: unknown): boolean {
+  return unconnected.has(codeOf(error));
+}
+
+/**
+ * The failure that an error of the runtime's `fetch` stands for.
+ * @param via the proxy that the call went through, null for none
+ */
+export function failureOf(error: unknown, url: string, via: URL | null = null): UpstreamFailure {
   const code = codeOf(error);
-  const host = hostOf(url);
+  if (code === "ERR_PROXY_TUNNEL" && via !== null) {
+    const status: unknown = Reflect.get(Object(error), "status");
+    return refusalOfProxy(via, typeof status === "number" ? status : null);
+  }
+  // Without a connection it is the proxy's host that the runtime speaks of.
+  const isProxys = via !== null && (unconnected.has(code) || code === "ENOTFOUND");
+  const host = isProxys ? `The outgoing proxy ${via.host}` : hostOf(url);
   const why = neverLeft[code];
   if (why !== undefined) return unreachable(`${host} could not be reached: ${why}.`, false);
   if (tlsCode.test(code)) {
@@ -32,6 +49,14 @@ export function failureOf(error: unknown, url: string): UpstreamFailure {
     return unreachable(`${host} closed the connection without an answer.`, true);
   }
   return unreachable(`${host} could not be reached${code === "" ? "" : ` (${code})`}.`, true);
+}
+
+/** What the outgoing proxy's refusal is to the client. The message has neither its user nor its password. */
+export function refusalOfProxy(via: URL, status: number | null): UpstreamFailure {
+  const said = status === null ? "gave no answer that can be read" : `answered ${status}`;
+  const hint =
+    status === 407 ? ": upstream_proxy needs the user and password that it asks for" : "";
+  return unreachable(`The outgoing proxy ${via.host} ${said}${hint}.`, false);
 }
 
 /** No connection, or no answer, within `ms`. */

@@ -2,9 +2,13 @@ import type { Clock } from "../clock.ts";
 import { ProxyError } from "../errors.ts";
 import { createDeadlines } from "./deadlines.ts";
 import type { Wait } from "./deadlines.ts";
-import { failureOf, timeoutOf } from "./failure.ts";
+import { failureOf, isUnconnected, refusalOfProxy, timeoutOf } from "./failure.ts";
 import { createReachability } from "./reachability.ts";
 import type { Reachability } from "./reachability.ts";
+import type { OutgoingProxy } from "./outgoing-proxy.ts";
+import { proxyFor } from "./outgoing-proxy.ts";
+import type { Pinned } from "./pinned.ts";
+import { Pins } from "./pinned.ts";
 import type { Upstream, UpstreamRequest } from "./upstream.ts";
 import { inPieces, largeBodyBytes, whenTaken } from "./upload.ts";
 
@@ -21,6 +25,8 @@ export interface HttpUpstreamOptions {
   timeouts: UpstreamTimeouts;
   /** PEM certificates of all authorities to trust, in place of the built-in ones; null for those. */
   ca?: readonly string[] | null;
+  /** A proxy that calls go through; null for none. */
+  proxy?: OutgoingProxy | null;
   /** How to tell a host that cannot be connected to from a slow one; by default, by connecting. */
   reachability?: Reachability;
 }
@@ -38,41 +44,70 @@ interface FetchOptions extends BunFetchRequestInit {
  * `reachability.ts`). Only those are then watched for `firstByteMs`.
  */
 export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
-  const { clock, ca = null } = options;
+  const { clock, ca = null, proxy = null } = options;
   const { connectMs, firstByteMs } = options.timeouts;
   const soonMs = Math.min(connectMs / 2, firstByteMs);
   const soon = createDeadlines(clock, soonMs);
   const later = createDeadlines(clock, firstByteMs - soonMs);
   const reachability = options.reachability ?? createReachability(clock, connectMs / 2);
-  const tls = ca === null ? null : { tls: { ca: [...ca] } };
+  const authorities = ca === null ? null : { ca: [...ca] };
+  const pins = new Pins(clock);
 
   /** For a call that has been without an answer for `soonMs`. */
   const watchOn = async (call: Call): Promise<void> => {
     const { url, controller } = call.request;
     const answer = later.begin(() => controller.abort(timeoutOf(url, "answer", firstByteMs)));
     call.wait = answer;
-    const reachable = await reachability.check(url);
+    const reachable = await reachability.check(call.via?.href ?? call.pinned?.url ?? url);
     // Still this wait, so still without an answer.
-    if (!reachable && call.wait === answer)
-      controller.abort(timeoutOf(url, "connection", connectMs));
+    if (reachable || call.wait !== answer) return;
+    if (call.pinned !== null) pins.failed(call.pinned.address);
+    controller.abort(timeoutOf(call.via?.host ?? url, "connection", connectMs));
   };
 
   const send = async (request: UpstreamRequest): Promise<Response> => {
     const { signal } = request.controller;
     signal.throwIfAborted();
-    const call: Call = { request, wait: null };
+    const via = proxyFor(proxy, request.url);
+    const { addresses } = request;
+    const checked = via !== null || addresses == null ? [] : pins.of(request.url, addresses);
+    const call: Call = { request, via, pinned: null, wait: null };
     call.wait = soon.begin(() => void watchOn(call));
     try {
-      return await start(request, signal, tls);
+      if (checked.length > 0) return await sendPinned(call, checked);
+      const answer = await start(request, request.url, { signal, tls: authorities, via });
+      // Only the next hop asks for this; what it asks of us is nothing that the client could give.
+      if (via !== null && answer.status === 407) throw refusalOfProxy(via, answer.status);
+      return answer;
     } catch (error) {
       signal.throwIfAborted();
       // Not the upstream failed but the body on its way there, which knows why.
       if (error instanceof ProxyError) throw error;
-      throw failureOf(error, request.url);
+      throw failureOf(error, request.url, via);
     } finally {
       call.wait.end();
       call.wait = null;
     }
+  };
+
+  /** Tries addresses until one takes the connection. A body that is a stream goes once. */
+  const sendPinned = async (call: Call, checked: readonly Pinned[]): Promise<Response> => {
+    const { request } = call;
+    const { signal } = request.controller;
+    for (const [i, pinned] of checked.entries()) {
+      call.pinned = pinned;
+      request.headers.set("host", pinned.host);
+      try {
+        const tls = { ...authorities, serverName: pinned.name };
+        return await start(request, pinned.url, { signal, tls, via: null });
+      } catch (error) {
+        if (!isUnconnected(error)) throw error;
+        pins.failed(pinned.address);
+        const isLast = i === checked.length - 1;
+        if (isLast || request.body instanceof ReadableStream || signal.aborted) throw error;
+      }
+    }
+    throw failureOf(null, request.url);
   };
 
   const close = (): void => {
@@ -85,15 +120,26 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
 /** A call, and the wait for its answer; null when there is one. */
 interface Call {
   readonly request: UpstreamRequest;
+  /** The proxy it goes through. */
+  readonly via: URL | null;
+  /** The address it goes to, where that was chosen here. */
+  pinned: Pinned | null;
   wait: Wait | null;
 }
 
+interface Way {
+  signal: AbortSignal;
+  tls: { ca?: string[]; serverName?: string } | null;
+  via: URL | null;
+}
+
+/** @param url where the connection goes: that of the request, or the same on one address */
 function start(
   request: UpstreamRequest,
-  signal: AbortSignal,
-  tls: object | null,
+  url: string,
+  { signal, tls, via }: Way,
 ): Promise<Response> {
-  const { url, method, headers, body, onSent } = request;
+  const { method, headers, body, onSent } = request;
   const options: FetchOptions = {
     method,
     headers,
@@ -101,8 +147,9 @@ function start(
     decompress: false,
     redirect: "manual",
     timeout: false,
-    ...tls,
   };
+  if (tls !== null) options.tls = tls;
+  if (via !== null) options.proxy = via.href;
   if (body instanceof Uint8Array) {
     if (body.length > largeBodyBytes) {
       // A length lets the stream go without chunked coding, which some servers do not take.

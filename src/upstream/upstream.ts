@@ -4,6 +4,11 @@ import { ProxyError } from "../errors.ts";
 export interface UpstreamRequest {
   /** Absolute http(s) URL; its host becomes the `Host` header. */
   url: string;
+  /**
+   * Addresses that may be connected to: one of these it is, under the name in `url`, and no name is looked up. Null
+   * where the operator wrote the host; ignored where another proxy makes the connection.
+   */
+  addresses?: readonly string[] | null | undefined;
   method: string;
   /** End-to-end headers only, as `stripRequestHeaders` leaves them. `Content-Length` may be set. */
   headers: Headers;

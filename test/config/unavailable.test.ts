@@ -14,7 +14,6 @@ test("defaults warn of nothing", () => {
 test.each([
   ["cache: { enabled: true }", "cache.enabled"],
   ["coalesce: true", "coalesce"],
-  ["upstream_proxy: http://127.0.0.1:3128", "upstream_proxy"],
   ["forward_proxy: { enabled: true }", "forward_proxy.enabled"],
   ["forward_proxy: { blocklist: [ads.example.com] }", "forward_proxy.blocklist"],
 ])("%p is said to have no effect", (yaml, key) => {

@@ -5,7 +5,8 @@ import { createGuard } from "../../src/routing/guard.ts";
 
 const names: Record<string, string[]> = {
   "api.example.com": ["93.184.216.34", "2606:2800:220:1::1"],
-  "evil.example.com": ["93.184.216.34", "127.0.0.1"],
+  "mixed.example.com": ["127.0.0.1", "93.184.216.34", "::1", "2606:2800:220:1::1"],
+  "evil.example.com": ["127.0.0.1", "10.0.0.1"],
   "mapped.example.com": ["::ffff:10.0.0.1"],
   "scoped.example.com": ["fe80::1%eth0"],
   "odd.example.com": ["not an address"],
@@ -29,7 +30,7 @@ function setUp() {
   };
 }
 
-const codeOf = async (run: () => void | Promise<void>): Promise<string> => {
+const codeOf = async (run: () => unknown): Promise<string> => {
   try {
     await run();
     return "ok";
@@ -64,12 +65,25 @@ test.each([
   expect(await codeOf(() => setUp().guard.check(host))).toBe(code);
 });
 
+test("gives the public addresses only, in the resolver's order", async () => {
+  const { guard } = setUp();
+  expect(await guard.check("mixed.example.com")).toEqual(["93.184.216.34", "2606:2800:220:1::1"]);
+  expect(await guard.check("8.8.8.8")).toEqual(["8.8.8.8"]);
+});
+
+test("a name that does not resolve may be left to another proxy, a guarded one may not", async () => {
+  const { guard } = setUp();
+  expect(await guard.check("unknown.example.com", "allow")).toEqual([]);
+  expect(await codeOf(() => guard.check("evil.example.com", "allow"))).toBe("ADDRESS_NOT_ALLOWED");
+  expect(await codeOf(() => guard.check("127.1", "allow"))).toBe("ADDRESS_NOT_ALLOWED");
+});
+
 test("asks once for a burst, remembers what is allowed for 30 s, and then answers at once", async () => {
   const { guard, asked, advance } = setUp();
   await Promise.all(Array.from({ length: 5 }, async () => guard.check("api.example.com")));
-  expect(guard.check("api.example.com")).toBeUndefined();
+  expect(guard.check("api.example.com")).toEqual(names["api.example.com"]!);
   advance(29_999);
-  expect(guard.check("api.example.com")).toBeUndefined();
+  expect(guard.check("api.example.com")).toEqual(names["api.example.com"]!);
   advance(1);
   await guard.check("api.example.com");
   expect(asked).toEqual(["api.example.com", "api.example.com"]);
@@ -91,7 +105,7 @@ test("does not remember refusals and failures", async () => {
 test("remembers at most 10,000 names", async () => {
   const { guard, asked } = setUp();
   for (let i = 0; i <= 10_000; i++) await guard.check(`n${i}.com`);
-  expect(guard.check("n1.com")).toBeUndefined();
+  expect(guard.check("n1.com")).toEqual(["8.8.8.8"]);
   await guard.check("n0.com");
   expect(asked).toHaveLength(10_002);
 });
