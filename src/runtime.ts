@@ -66,6 +66,7 @@ export interface Needs {
 
 /** One configuration, compiled. A reload makes another; requests that have begun keep theirs. */
 export interface Runtime {
+  readonly clock: Clock;
   readonly config: Config;
   readonly routing: Routing<RateLimitConfig, QuotaConfig>;
   readonly identifier: Identifier;
@@ -234,6 +235,7 @@ export function createRuntime(
   core.clients.configure(config.clients);
   adopt(ledger, scheduler, inForce, config);
   return Object.freeze({
+    clock,
     config,
     routing: {
       self,

@@ -16,6 +16,8 @@ import type { Strikes } from "./backoff.ts";
 import type { Exchange } from "./exchange.ts";
 import { mayTurnAway, readTurnedAway } from "./refused.ts";
 import { relay, setRetryAfter } from "./reply.ts";
+import { switchProtocols } from "./upgrade.ts";
+import type { Upgrade } from "./upgrade.ts";
 
 /** Tries of a request whose upstream is overloaded, in all (contract, section 4). */
 const mostOverloadTries = 3;
@@ -37,6 +39,8 @@ export interface Outgoing {
   /** Bytes can be sent again, a stream only once. */
   readonly body: Uint8Array | ReadableStream<Uint8Array> | null;
   readonly admission: AdmissionRequest;
+  /** Sends it in place of the upstream where a WebSocket is asked for. */
+  readonly upgrade: Upgrade | null;
   /** Aborted when the client goes away; looked at only once a request is old enough (see the pipeline). */
   signal(): AbortSignal;
 }
@@ -65,14 +69,17 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
   const { core, server } = parts;
   const { clock, scheduler, breaker } = core;
   const { exchange, runtime } = out;
-  const pass = (answer: Response, controller: AbortController): Response | Promise<Response> =>
-    relay(answer, exchange, out.dialect, {
+  const pass = (answer: Response, controller: AbortController): Response | Promise<Response> => {
+    if (answer.status === 101 && out.upgrade !== null)
+      return switchProtocols(answer, out.upgrade, exchange, { server, clock });
+    return relay(answer, exchange, out.dialect, {
       server,
       clock,
       idle: runtime.idle,
       controller,
       provider: out.provider,
     });
+  };
   let { admission } = out;
   let kept: Kept | null = null;
   let overloads = 0;
@@ -179,7 +186,7 @@ async function send(
     const checked = runtime.addresses(out.guardedHost, out.url);
     const addresses = checked instanceof Promise ? await checked : checked;
     exchange.dispatched(checked instanceof Promise ? clock.now() : now);
-    const answer = await runtime.upstream.send({
+    const answer = await (out.upgrade ?? runtime.upstream).send({
       url: out.url,
       addresses,
       method: exchange.method,

@@ -30,6 +30,8 @@ import { estimate, learningKey } from "./estimate.ts";
 import { Exchange } from "./exchange.ts";
 import { errorReply } from "./reply.ts";
 import { rightSize } from "./right-size.ts";
+import { asksForWebSocket } from "./upgrade.ts";
+import type { Upgrade } from "./upgrade.ts";
 import { patienceOf } from "./waiting-time.ts";
 
 /** Longer names of models are cut, characters. */
@@ -52,6 +54,8 @@ export interface Connection {
   hold(): void;
   /** The request has ended: what is idle from here may be closed. */
   free(): void;
+  /** What passes a WebSocket on, where the connection can become one. */
+  upgrade?(runtime: Runtime): Upgrade;
 }
 
 /** What answers where the request is for Cooldown itself. */
@@ -207,7 +211,11 @@ export class Pipeline {
       body = await request.bytes();
     }
     this.#takeFromClient(exchange);
-    const { headers } = request;
+    const upgrade = asksForWebSocket(exchange.method, fields)
+      ? (connection.upgrade?.(runtime) ?? null)
+      : null;
+    // The server looks at those of the request once more when it switches.
+    const headers = upgrade === null ? request.headers : new Headers(request.headers);
     stripRequestHeaders(headers, fields);
     for (const name of exchange.client.keyHeaders) headers.delete(name);
     // Where the body has changed, its length is for the sender to say.
@@ -223,6 +231,7 @@ export class Pipeline {
       body: body ?? streamOf(request.body, fields, maxBody),
       admission: new Ask(request, fields, exchange, needs, body),
       signal: () => request.signal,
+      upgrade,
     });
   }
 

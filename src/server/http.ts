@@ -1,5 +1,9 @@
 import { OperationError } from "../errors.ts";
 import type { Connection } from "../proxy/pipeline.ts";
+import type { Upgrade } from "../proxy/upgrade.ts";
+import type { Runtime } from "../runtime.ts";
+import { createUpgrade, webSocketHandler } from "./websocket-upgrade.ts";
+import type { WebSocketRelay } from "./websocket.ts";
 
 /** The longest idle timeout that the runtime takes, in seconds. */
 const longestIdle = 255;
@@ -54,10 +58,10 @@ export function listen(options: HttpOptions): Listener {
 /** A class, not three closures: there is one for each request. */
 class BunConnection implements Connection {
   readonly #request: Request;
-  readonly #server: Bun.Server<undefined>;
+  readonly #server: Bun.Server<WebSocketRelay>;
   readonly #idleSeconds: number;
 
-  constructor(request: Request, server: Bun.Server<undefined>, idleSeconds: number) {
+  constructor(request: Request, server: Bun.Server<WebSocketRelay>, idleSeconds: number) {
     this.#request = request;
     this.#server = server;
     this.#idleSeconds = idleSeconds;
@@ -75,9 +79,13 @@ class BunConnection implements Connection {
   free(): void {
     this.#server.timeout(this.#request, this.#idleSeconds);
   }
+
+  upgrade(runtime: Runtime): Upgrade {
+    return createUpgrade(this.#request, this.#server, runtime);
+  }
 }
 
-function serve(options: HttpOptions, hostname: string, port: number): Bun.Server<undefined> {
+function serve(options: HttpOptions, hostname: string, port: number): Bun.Server<WebSocketRelay> {
   const idleSeconds = Math.min(longestIdle, Math.max(1, Math.ceil(options.idleTimeoutMs / 1_000)));
   try {
     return Bun.serve({
@@ -89,6 +97,7 @@ function serve(options: HttpOptions, hostname: string, port: number): Bun.Server
       // Bodies are measured by the pipeline, which answers in the dialect of the API.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       development: false,
+      websocket: webSocketHandler,
       ...(options.tls === null ? {} : { tls: options.tls }),
       fetch(request, server) {
         return options.handle(request, new BunConnection(request, server, idleSeconds));

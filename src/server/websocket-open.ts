@@ -1,0 +1,247 @@
+import { createHash, randomBytes } from "node:crypto";
+import { isIP } from "node:net";
+import type { Duplex } from "node:stream";
+import { connect as connectTls } from "node:tls";
+import type { Clock } from "../clock.ts";
+import { parseHost } from "../routing/host.ts";
+import { failureOf, timeoutOf } from "../upstream/failure.ts";
+import type { OutgoingProxy } from "../upstream/outgoing-proxy.ts";
+import { proxyFor } from "../upstream/outgoing-proxy.ts";
+import type { UpstreamRequest } from "../upstream/upstream.ts";
+import { UpstreamFailure } from "../upstream/upstream.ts";
+import { dial, dialThrough } from "./tunnel-dial.ts";
+import type { TunnelTarget } from "./tunnel-head.ts";
+import { readRefusal } from "./websocket-refusal.ts";
+
+/** The longest head of an answer, bytes. */
+const longestHead = 64 * 1024;
+
+export interface OpenOptions {
+  clock: Clock;
+  /** The longest that connecting, and the answer after it, may take, ms. */
+  connectMs: number;
+  firstByteMs: number;
+  proxy: OutgoingProxy | null;
+  /** PEM of all authorities trusted; null: the built-in ones. */
+  authorities: readonly string[] | null;
+}
+
+/** An upstream's answer to an upgrade: a refusal with its body, or a WebSocket. */
+export interface Opened {
+  /** Status 101, and no body, where there is a WebSocket. */
+  answer: Response;
+  /** The connection, paused, with all that came behind the head to be read; null where it was refused. */
+  socket: Duplex | null;
+}
+
+/**
+ * Asks for a WebSocket (RFC 6455 §4.1). Written on a socket: the runtime's own client hides what a refusal says, and
+ * neither it nor `fetch` lets a fast sender wait.
+ *
+ * @param request its headers are the end-to-end ones; those of the handshake are added
+ * @throws UpstreamFailure where there is no answer; the signal's reason where it is aborted
+ */
+export async function openWebSocket(
+  request: UpstreamRequest,
+  options: OpenOptions,
+): Promise<Opened> {
+  const { clock, firstByteMs } = options;
+  const { signal } = request.controller;
+  signal.throwIfAborted();
+  const url = new URL(request.url);
+  const socket = await connectTo(url, request, options);
+  // From here on an error without a listener would end the process.
+  socket.on("error", () => {});
+  const abandon = (): void => void socket.destroy();
+  signal.addEventListener("abort", abandon, { once: true });
+  let isLate = false;
+  const stopWaiting = clock.at(clock.now() + firstByteMs, () => {
+    isLate = true;
+    socket.destroy();
+  });
+  try {
+    const key = randomBytes(16).toString("base64");
+    socket.write(handshake(url, request.headers, key));
+    request.onSent?.();
+    const head = await readHead(socket);
+    if (head === null) throw failureOf({ code: "ECONNRESET" }, request.url);
+    const { status, headers } = head;
+    if (status !== 101) return { answer: await readRefusal(socket, head), socket: null };
+    checkAccepted(url, headers, key);
+    const answer = new Response(null, { status: 101, headers });
+    return { answer, socket };
+  } catch (error) {
+    socket.destroy();
+    signal.throwIfAborted();
+    throw isLate ? timeoutOf(request.url, "answer", firstByteMs) : error;
+  } finally {
+    stopWaiting();
+    signal.removeEventListener("abort", abandon);
+  }
+}
+
+async function connectTo(
+  url: URL,
+  request: UpstreamRequest,
+  options: OpenOptions,
+): Promise<Duplex> {
+  const { clock, connectMs, authorities: ca } = options;
+  const { signal } = request.controller;
+  const isTls = url.protocol === "https:";
+  const port = url.port === "" ? (isTls ? 443 : 80) : Number(url.port);
+  const host = parseHost(url.hostname);
+  const target: TunnelTarget = { name: host?.name ?? url.hostname, port };
+  const via = proxyFor(options.proxy, request.url);
+  const name = target.name.replace(/^\[|\]$/g, "");
+  const dialling = { clock, connectMs, signal };
+  const socket = await (via === null
+    ? dial(target, request.addresses ?? [name], dialling)
+    : dialThrough({ url: via, ca }, target, dialling));
+  if (!isTls) return socket;
+  return await secured(socket, name, request.url, options, signal);
+}
+
+function secured(
+  socket: Duplex,
+  name: string,
+  url: string,
+  { clock, connectMs, authorities }: OpenOptions,
+  signal: AbortSignal,
+): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    const secure = connectTls({
+      socket,
+      ...(isIP(name) === 0 ? { servername: name } : { host: name }),
+      ...(authorities === null ? {} : { ca: [...authorities] }),
+    });
+    const finish = (error: unknown): void => {
+      stop();
+      signal.removeEventListener("abort", abandon);
+      if (error === null) return resolve(secure);
+      secure.destroy();
+      socket.destroy();
+      reject(error instanceof Error ? error : new Error(String(error)));
+    };
+    const abandon = (): void => finish(signal.reason);
+    const stop = clock.at(clock.now() + connectMs, () =>
+      finish(timeoutOf(url, "connection", connectMs)),
+    );
+    signal.addEventListener("abort", abandon, { once: true });
+    secure.once("secureConnect", () => finish(null));
+    secure.on("error", (error) => finish(failureOf(error, url)));
+    secure.once("close", () => finish(failureOf({ code: "ECONNRESET" }, url)));
+  });
+}
+
+/** What the handshake itself says; the client's own part of it ends here. */
+const ofHandshake = new Set([
+  "connection",
+  "content-length",
+  "host",
+  "sec-websocket-accept",
+  "sec-websocket-extensions",
+  "sec-websocket-key",
+  "sec-websocket-version",
+  "upgrade",
+]);
+
+function handshake(url: URL, headers: Headers, key: string): string {
+  const lines = [
+    `GET ${url.pathname}${url.search} HTTP/1.1`,
+    `Host: ${url.host}`,
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    `Sec-WebSocket-Key: ${key}`,
+  ];
+  for (const [name, value] of headers) {
+    // An empty User-Agent only keeps `fetch` from adding its own.
+    if (ofHandshake.has(name) || (name === "user-agent" && value === "")) continue;
+    lines.push(`${name}: ${value}`);
+  }
+  return `${lines.join("\r\n")}\r\n\r\n`;
+}
+
+/** The head of an answer. */
+export interface Head {
+  status: number;
+  headers: Headers;
+}
+
+/**
+ * The first head that is no interim answer, with the socket paused behind it; null where the connection ends before.
+ * @throws UpstreamFailure where it cannot be read
+ */
+function readHead(socket: Duplex): Promise<Head | null> {
+  return new Promise((resolve, reject) => {
+    let received = Buffer.alloc(0);
+    const finish = (head: Head | Error | null): void => {
+      socket.pause();
+      socket.off("data", read);
+      socket.off("end", ended);
+      socket.off("close", ended);
+      if (head instanceof Error) return reject(head);
+      if (received.length > 0) socket.unshift(received);
+      resolve(head);
+    };
+    const ended = (): void => finish(null);
+    const read = (piece: Buffer): void => {
+      received = Buffer.concat([received, piece]);
+      for (;;) {
+        const end = received.indexOf("\r\n\r\n");
+        if (end === -1) {
+          if (received.length > longestHead) finish(unreadable());
+          return;
+        }
+        const head = parseHead(received.toString("latin1", 0, end));
+        received = received.subarray(end + 4);
+        if (head === null) return finish(unreadable());
+        if (head.status === 101 || head.status >= 200) return finish(head);
+      }
+    };
+    socket.on("data", read);
+    socket.once("end", ended);
+    socket.once("close", ended);
+  });
+}
+
+function parseHead(text: string): Head | null {
+  const [first = "", ...lines] = text.split("\r\n");
+  const status = /^HTTP\/1\.[01] ([1-5]\d\d)(?: |$)/.exec(first)?.[1];
+  if (status === undefined) return null;
+  const headers = new Headers();
+  try {
+    for (const line of lines) {
+      const colon = line.indexOf(":");
+      headers.append(line.slice(0, colon), line.slice(colon + 1).trim());
+    }
+  } catch {
+    return null;
+  }
+  return { status: Number(status), headers };
+}
+
+/** @throws UpstreamFailure where the answer does not belong to the request (RFC 6455 §4.1) */
+function checkAccepted(url: URL, headers: Headers, key: string): void {
+  const expected = createHash("sha1")
+    .update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+    .digest("base64");
+  const isRight =
+    headers.get("sec-websocket-accept") === expected &&
+    headers.get("upgrade")?.toLowerCase() === "websocket" &&
+    (headers.get("sec-websocket-extensions") ?? "") === "";
+  if (isRight) return;
+  throw new UpstreamFailure(
+    "UPSTREAM_UNREACHABLE",
+    `${url.host} answered the WebSocket handshake wrongly.`,
+    true,
+  );
+}
+
+function unreadable(): UpstreamFailure {
+  return new UpstreamFailure(
+    "UPSTREAM_UNREACHABLE",
+    "The upstream gave no answer that can be read.",
+    true,
+  );
+}
