@@ -86,6 +86,9 @@ export interface Runtime {
   ): readonly string[] | null | Promise<readonly string[]>;
   /** How long an upstream may send nothing while it answers. */
   readonly idle: Deadlines;
+  /** How long a client may send nothing of its body, and how long it may take nothing of an answer. */
+  readonly arriving: { readonly pauseMs: number; readonly deadlines: Deadlines };
+  readonly taking: Deadlines;
   /** Whether `/v1/*` is routed by the model a request names. */
   readonly routesByModel: boolean;
   /** Where `/v1/*` goes for `model`. */
@@ -251,6 +254,7 @@ export function createRuntime(
       trusted_proxies: config.server.trusted_proxies,
     }),
     ...out,
+    ...createPatience(clock, config, before),
     addresses: (host, url) =>
       host === null
         ? null
@@ -335,6 +339,26 @@ function createUpstream(
     proxy,
   });
   return { upstream, idle: createDeadlines(clock, timeouts.idle), proxy, authorities };
+}
+
+/** How long clients may take, with the waits of `before` where that has not changed. */
+function createPatience(
+  clock: Clock,
+  { server }: Config,
+  before: Runtime | null,
+): Pick<Runtime, "arriving" | "taking"> {
+  const { read_timeout: pauseMs, write_timeout: takeMs } = server;
+  const old = before?.config.server;
+  return {
+    arriving:
+      before !== null && old?.read_timeout === pauseMs
+        ? before.arriving
+        : { pauseMs, deadlines: createDeadlines(clock, pauseMs) },
+    taking:
+      before !== null && old?.write_timeout === takeMs
+        ? before.taking
+        : createDeadlines(clock, takeMs),
+  };
 }
 
 function isCopy(account: string, quota: string, per: readonly string[]): boolean {

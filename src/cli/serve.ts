@@ -38,10 +38,12 @@ export function serveCommand(io: Io, cwd: string = process.cwd()): Command {
       const log = createLog({ level, format });
       const running = await start({ loaded, log, version, reread });
       log.info(`configuration: ${loaded.source}`);
+      // Before anybody is told that it runs: a signal that nobody listens for would end the process.
+      io.onHangUp(() => running.reload());
+      const signalled = new Promise<void>((resolve) => io.onSignal(resolve));
       io.out(`cooldown ${version} listens on ${running.url}\n`);
 
-      io.onHangUp(() => running.reload());
-      await new Promise<void>((resolve) => io.onSignal(resolve));
+      await signalled;
       await running.stop();
     },
   );

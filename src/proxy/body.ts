@@ -1,8 +1,22 @@
 import { ProxyError } from "../errors.ts";
+import type { Deadlines } from "../upstream/deadlines.ts";
 import type { Fields } from "../upstream/headers.ts";
 
 /** Bodies up to this size are read before they are passed on: cheaper than a stream, and they can be sent again. */
 export const smallBody = 64 * 1024;
+
+/**
+ * Where a pause may be this long, a small body must arrive within it as a whole: to see its pauses it would have to
+ * be read piece by piece, which costs more than all else that is done to such a request.
+ */
+const longPauseMs = 10_000;
+
+/** How long a body may pause on its way here (`server.read_timeout`). */
+export interface Arriving {
+  readonly pauseMs: number;
+  /** Waits of that length. */
+  readonly deadlines: Deadlines;
+}
 
 /** The length that a message says its body has; null where it says none. */
 export function contentLength(fields: Fields): number | null {
@@ -18,46 +32,69 @@ export function checkLength(fields: Fields, max: number): void {
 
 /**
  * All bytes of a request's body, which must be no more than `max`.
- * @throws ProxyError `BODY_TOO_LARGE`, as soon as that is known
+ * @throws ProxyError `BODY_TOO_LARGE`, as soon as that is known; `INVALID_REQUEST` where it stops arriving
  */
-export async function readBody(request: Request, fields: Fields, max: number): Promise<Uint8Array> {
-  checkLength(fields, max);
-  if (contentLength(fields) !== null) return request.bytes();
-  if (request.body === null) return new Uint8Array();
-  const bytes = await collect(request.body, max);
-  if (bytes === null) throw tooLarge(max);
-  return bytes;
-}
-
-/** All bytes of a stream; null if they are more than `max`, then the rest is not read. */
-async function collect(
-  stream: ReadableStream<Uint8Array>,
+export async function readBody(
+  request: Request,
+  fields: Fields,
   max: number,
-): Promise<Uint8Array | null> {
+  arriving: Arriving,
+): Promise<Uint8Array> {
+  checkLength(fields, max);
+  if (request.body === null) return new Uint8Array();
+  const length = contentLength(fields);
+  if (length !== null && length <= smallBody && arriving.pauseMs >= longPauseMs)
+    return await whole(request, arriving);
   const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of stream) {
-    length += chunk.byteLength;
-    if (length > max) return null;
-    chunks.push(chunk);
-  }
+  for await (const chunk of arrivingBody(request.body, max, arriving)) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
-/** `stream`, broken off with `BODY_TOO_LARGE` when more than `max` bytes have come through. */
-export function bounded(
+async function whole(request: Request, { pauseMs, deadlines }: Arriving): Promise<Uint8Array> {
+  const late = Promise.withResolvers<never>();
+  const wait = deadlines.begin(() => late.reject(stopped(pauseMs)));
+  try {
+    return await Promise.race([request.bytes(), late.promise]);
+  } finally {
+    wait.end();
+  }
+}
+
+/**
+ * `stream` as it is read, broken off with `BODY_TOO_LARGE` when more than `max` bytes have come through, and with
+ * `INVALID_REQUEST` when nothing comes for too long. Time in which nobody reads does not count.
+ */
+export function arrivingBody(
   stream: ReadableStream<Uint8Array>,
   max: number,
+  { pauseMs, deadlines }: Arriving,
 ): ReadableStream<Uint8Array> {
+  const reader = stream.getReader();
   let length = 0;
-  return stream.pipeThrough(
-    new TransformStream<Uint8Array, Uint8Array>({
-      transform(chunk, controller) {
-        length += chunk.byteLength;
-        if (length > max) controller.error(tooLarge(max));
-        else controller.enqueue(chunk);
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const wait = deadlines.begin(() => controller.error(stopped(pauseMs)));
+        try {
+          const piece = await reader.read();
+          if (piece.done) return controller.close();
+          length += piece.value.byteLength;
+          if (length > max) throw tooLarge(max);
+          controller.enqueue(piece.value);
+        } finally {
+          wait.end();
+        }
       },
-    }),
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+function stopped(ms: number): ProxyError {
+  return new ProxyError(
+    "INVALID_REQUEST",
+    `The request's body stopped arriving for ${ms / 1_000} s (server.read_timeout).`,
   );
 }
 

@@ -75,7 +75,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     return relay(answer, exchange, out.dialect, {
       server,
       clock,
-      idle: runtime.idle,
+      patience: runtime,
       controller,
       provider: out.provider,
     });
@@ -306,7 +306,7 @@ function passOn(
   return relay(answer, out.exchange, out.dialect, {
     server,
     clock: core.clock,
-    idle: out.runtime.idle,
+    patience: out.runtime,
     controller,
     provider: out.provider,
   });

@@ -22,7 +22,7 @@ import { createDeadlines } from "../upstream/deadlines.ts";
 import type { Fields } from "../upstream/headers.ts";
 import { fieldsOf, stripRequestHeaders } from "../upstream/headers.ts";
 import { UpstreamFailure } from "../upstream/upstream.ts";
-import { bounded, checkLength, contentLength, readBody, smallBody } from "./body.ts";
+import { arrivingBody, checkLength, contentLength, readBody, smallBody } from "./body.ts";
 import { dispatch, follow } from "./dispatch.ts";
 import type { DispatchParts } from "./dispatch.ts";
 import type { Learning } from "./estimate.ts";
@@ -149,7 +149,7 @@ export class Pipeline {
     let route: UpstreamTarget;
     if (target.kind === "v1") {
       if (runtime.routesByModel && request.body !== null)
-        body = await readBody(request, fields, maxBody);
+        body = await readBody(request, fields, maxBody, runtime.arriving);
       const model = body === null ? "" : modelIn(body);
       route = routeToUpstream(runtime.routing, runtime.upstreamOf(model), target.target);
     } else route = target;
@@ -169,7 +169,7 @@ export class Pipeline {
         needsCall(route.quotas) ||
         route.quotas.some(({ quota }) => runtime.learnedTokens(quota)))
     ) {
-      body ??= await readBody(request, fields, maxBody);
+      body ??= await readBody(request, fields, maxBody, runtime.arriving);
       parsed = parseBody(body);
       call = dialect.readCall(exchange.path, parsed);
       exchange.model = shortened(call.model);
@@ -208,7 +208,7 @@ export class Pipeline {
       request.body !== null &&
       (contentLength(fields) ?? Infinity) <= smallBody
     ) {
-      body = await request.bytes();
+      body = await readBody(request, fields, maxBody, runtime.arriving);
     }
     this.#takeFromClient(exchange);
     const upgrade = asksForWebSocket(exchange.method, fields)
@@ -228,7 +228,7 @@ export class Pipeline {
       url,
       guardedHost,
       headers,
-      body: body ?? streamOf(request.body, fields, maxBody),
+      body: body ?? (request.body && arrivingBody(request.body, maxBody, runtime.arriving)),
       admission: new Ask(request, fields, exchange, needs, body),
       signal: () => request.signal,
       upgrade,
@@ -287,15 +287,6 @@ export class Pipeline {
     exchange.finish(error.status, error.code.toLowerCase());
     return reply;
   }
-}
-
-/** The body as a stream that is no longer than allowed: the server holds a sender to the length that it gave. */
-function streamOf(
-  body: ReadableStream<Uint8Array> | null,
-  fields: Fields,
-  maxBody: number,
-): ReadableStream<Uint8Array> | null {
-  return body === null || contentLength(fields) !== null ? body : bounded(body, maxBody);
 }
 
 /** Path and query of a URL as they were received. */

@@ -10,10 +10,9 @@ import type { Dialect } from "../provider/dialect.ts";
 import { errorDialectOf } from "../provider/dialects.ts";
 import { chargeFailed } from "../provider/meter.ts";
 import type { Provider } from "../provider/provider.ts";
-import type { Deadlines } from "../upstream/deadlines.ts";
 import type { Fields } from "../upstream/headers.ts";
 import { fieldsOf, stripResponseHeaders } from "../upstream/headers.ts";
-import type { BodyEnd, RelayedBody } from "../upstream/relay.ts";
+import type { BodyEnd, Patience, RelayedBody } from "../upstream/relay.ts";
 import { relayBody } from "../upstream/relay.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Settlement } from "./settle.ts";
@@ -44,8 +43,8 @@ export function setOwnHeaders(
 export interface RelayParts {
   readonly server: string;
   readonly clock: Clock;
-  /** How long an upstream may send nothing. */
-  readonly idle: Deadlines;
+  /** How long an upstream may send nothing, and a client take nothing. */
+  readonly patience: Patience;
   /** Ends the upstream's call. */
   readonly controller: AbortController;
   /** Whose accounting applies. */
@@ -57,7 +56,7 @@ export function relay(
   answer: Response,
   exchange: Exchange,
   dialect: Dialect,
-  { server, clock, idle, controller, provider }: RelayParts,
+  { server, clock, patience, controller, provider }: RelayParts,
 ): Response | Promise<Response> {
   const { status, statusText, headers } = answer;
   const { estimate, lease } = exchange;
@@ -91,7 +90,7 @@ export function relay(
   const body = relayBody(
     answer,
     fields,
-    idle,
+    patience,
     {
       onChunk: reader === null ? undefined : (chunk) => reader.push(chunk),
       onEnd,

@@ -2,6 +2,7 @@ import { OperationError } from "../errors.ts";
 import type { Connection } from "../proxy/pipeline.ts";
 import type { Upgrade } from "../proxy/upgrade.ts";
 import type { Runtime } from "../runtime.ts";
+import type { Certificate } from "./tls.ts";
 import { createUpgrade, webSocketHandler } from "./websocket-upgrade.ts";
 import type { WebSocketRelay } from "./websocket.ts";
 
@@ -14,7 +15,7 @@ export interface HttpOptions {
   /** 0 picks a free one. */
   port: number;
   /** PEM, or null for plain HTTP. */
-  tls: { cert: string; key: string } | null;
+  tls: Certificate | null;
   /** How long a connection may have no request, ms. */
   idleTimeoutMs: number;
   handle(request: Request, connection: Connection): Response | Promise<Response>;
@@ -24,41 +25,83 @@ export interface Listener {
   readonly port: number;
   /** Stops accepting connections; those there are go on. */
   stopAccepting(): void;
+  /**
+   * Shows another certificate to connections made from now on; requests and WebSockets under way go on.
+   * @throws where it cannot be used; then nothing has changed
+   */
+  renew(certificate: Certificate): void;
   /** Closes every connection. */
   close(): Promise<void>;
 }
 
 /** @throws OperationError if the address cannot be bound, with what to do */
 export function listen(options: HttpOptions): Listener {
-  const [host, ...further] = options.host === "localhost" ? ["127.0.0.1", "::1"] : [options.host];
-  const first = serve(options, host ?? options.host, options.port);
-  const port = first.port ?? options.port;
-  const servers = [first];
+  const [first = "", ...further] =
+    options.host === "localhost" ? ["127.0.0.1", "::1"] : [options.host];
+  const listening = serve(options, first, freePort(options, first));
+  const port = listening.port ?? options.port;
+  let addresses = [first];
+  let servers = [listening];
   for (const also of further) {
     try {
-      servers.push(serve(options, also, port));
+      servers.push(serve(options, also, freePort({ ...options, port }, also)));
+      addresses = [...addresses, also];
     } catch {
       // A machine without IPv6: its localhost is 127.0.0.1 alone.
     }
   }
+  /** Those that show an older certificate, until the last of their connections is closed. */
+  const retired = new Set<Server>();
+
+  const renew = (tls: Certificate): void => {
+    const renewed: Server[] = [];
+    try {
+      for (const address of addresses) renewed.push(serve({ ...options, tls }, address, port));
+    } catch (error) {
+      for (const server of renewed) void server.stop(true);
+      throw error;
+    }
+    for (const server of servers) {
+      retired.add(server);
+      void server.stop(false).then(() => retired.delete(server));
+    }
+    servers = renewed;
+  };
+
   return {
     port,
+    renew,
     stopAccepting: () => servers.forEach((server) => void server.stop(false)),
     async close() {
+      const all = [...servers, ...retired];
       // The last answers have ended for us and may still be on their way out.
       const end = performance.now() + 1_000;
-      while (servers.some((server) => server.pendingRequests > 0) && performance.now() < end) {
+      while (all.some((server) => server.pendingRequests > 0) && performance.now() < end) {
         await new Promise((resolve) => void setTimeout(resolve, 1));
       }
-      await Promise.all(servers.map((server) => server.stop(true)));
+      await Promise.all(all.map((server) => server.stop(true)));
     },
   };
+}
+
+type Server = Bun.Server<WebSocketRelay>;
+
+/**
+ * The port to listen on. With TLS it is shared for a moment when the certificate is renewed, and what may be shared
+ * does not fail where another process has it: so that is tried first.
+ */
+function freePort(options: HttpOptions, host: string): number {
+  if (options.tls === null) return options.port;
+  const probe = serve(options, host, options.port, false);
+  const port = probe.port ?? options.port;
+  void probe.stop(true);
+  return port;
 }
 
 /** A class, not three closures: there is one for each request. */
 class BunConnection implements Connection {
   readonly #request: Request;
-  readonly #server: Bun.Server<WebSocketRelay>;
+  readonly #server: Server;
   readonly #idleSeconds: number;
 
   constructor(request: Request, server: Bun.Server<WebSocketRelay>, idleSeconds: number) {
@@ -85,14 +128,19 @@ class BunConnection implements Connection {
   }
 }
 
-function serve(options: HttpOptions, hostname: string, port: number): Bun.Server<WebSocketRelay> {
+function serve(
+  options: HttpOptions,
+  hostname: string,
+  port: number,
+  reusePort = options.tls !== null,
+): Server {
   const idleSeconds = Math.min(longestIdle, Math.max(1, Math.ceil(options.idleTimeoutMs / 1_000)));
   try {
     return Bun.serve({
       hostname,
       port,
       // Without this `development: false` would let a second process share the port, each with all of the quota.
-      reusePort: false,
+      reusePort,
       idleTimeout: idleSeconds,
       // Bodies are measured by the pipeline, which answers in the dialect of the API.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,

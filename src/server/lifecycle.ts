@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { Scheduler } from "../admission/scheduler.ts";
 import { Breaker } from "../breaker.ts";
@@ -8,7 +7,6 @@ import type { Config } from "../config/schema.ts";
 import { warnOfUnavailable } from "../config/unavailable.ts";
 import { watchConfig } from "../config/watch.ts";
 import { createControl } from "../control/control.ts";
-import { UsageError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
 import { createMetrics } from "../observe/metrics.ts";
 import { Strikes } from "../proxy/backoff.ts";
@@ -26,8 +24,10 @@ import { openLearned } from "../storage/learned.ts";
 import { createNeeds } from "../tokens/need.ts";
 import { createOutputPredictor } from "../tokens/output.ts";
 import { createRatios } from "../tokens/ratio.ts";
+import type { Listener } from "./http.ts";
 import { listen } from "./http.ts";
 import { quotaStats, statsOf } from "./stats.ts";
+import { followCertificate, readCertificate } from "./tls.ts";
 
 export interface StartOptions {
   loaded: Loaded;
@@ -65,7 +65,7 @@ const fixedKeys = [
 export async function start({ loaded, log, version, reread }: StartOptions): Promise<Running> {
   const { config } = loaded;
   for (const warning of [...loaded.warnings, ...warnOfUnavailable(config)]) log.warn(warning);
-  const tls = readTls(config);
+  const tls = readCertificate(config.server);
   const { clock, ledger, database } = openLedger(config);
   const metrics = createMetrics();
   const scheduler = new Scheduler(clock, ledger);
@@ -114,7 +114,7 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   });
 
   const { host, port, idle_timeout: idleTimeoutMs } = config.server;
-  let listener;
+  let listener: Listener;
   try {
     const handle = (request: Request, connection: Connection): Response | Promise<Response> =>
       pipeline.handle(request, connection, runtime);
@@ -135,7 +135,19 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   // Not at once: loading a vocabulary holds the first answers up.
   const cancelWarmUp = clock.at(clock.now() + warmUpAfterMs, () => void counter.warmUp());
 
+  const certificate =
+    tls === null
+      ? null
+      : followCertificate({
+          clock,
+          log,
+          server: config.server,
+          current: tls,
+          renew: (next) => listener.renew(next),
+        });
+
   const reload = (): void => {
+    certificate?.reload();
     try {
       const next = reread();
       for (const warning of [...next.warnings, ...warnOfUnavailable(next.config)])
@@ -163,6 +175,7 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
       queued: scheduler.waiting,
     });
     watch?.close();
+    certificate?.close();
     cancelWarmUp();
     scheduler.drain(graceMs);
     listener.stopAccepting();
@@ -201,16 +214,6 @@ function tokenizersOf({ tokenizers }: Config): readonly TokenizerFile[] {
 
 function tellUnwritten(log: Log): (reason: unknown) => void {
   return (reason) => log.warn("what was learned cannot be stored", { error: String(reason) });
-}
-
-function readTls({ server }: Config): { cert: string; key: string } | null {
-  const { cert, key } = server.tls;
-  if (server.proto === "http" || cert === null || key === null) return null;
-  try {
-    return { cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
-  } catch (error) {
-    throw new UsageError(`server.tls: ${error instanceof Error ? error.message : String(error)}`);
-  }
 }
 
 function changedFixedKeys(before: Config, after: Config): string[] {

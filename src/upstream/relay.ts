@@ -25,6 +25,14 @@ const smallBytes = 16 * 1024;
 
 const idleMessage = "The upstream sent nothing for too long.";
 
+/** How long the two sides of an answer may do nothing. */
+export interface Patience {
+  /** The upstream sends nothing. Time in which the client takes nothing does not count. */
+  readonly idle: Deadlines;
+  /** The client takes nothing. */
+  readonly taking: Deadlines;
+}
+
 /** What to answer with: all the bytes, a stream of them, or null where the answer has no body. */
 export type RelayedBody = Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
 
@@ -35,14 +43,13 @@ export type RelayedBody = Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> |
  * sends at half the cost of a stream. Only up to 16 KB are waited for; of longer ones the first piece goes at once.
  *
  * @param fields the answer's headers.
- * @param idle how long the upstream may send nothing. Time in which the client takes nothing does not count.
  * @param controller ends the upstream's call
  * @throws nothing: an upstream that fails before the first byte gives a stream that fails.
  */
 export function relayBody(
   answer: Response,
   fields: Fields,
-  idle: Deadlines,
+  { idle, taking }: Patience,
   observer: BodyObserver,
   controller: AbortController,
 ): RelayedBody | Promise<RelayedBody> {
@@ -59,7 +66,7 @@ export function relayBody(
     return null;
   }
   const source = new Source(body.getReader(), idle, observer);
-  return canBeWhole ? wholeOrStream(source, length) : toStream(source, null);
+  return canBeWhole ? wholeOrStream(source, length, taking) : toStream(source, null, taking);
 }
 
 /** A small answer, read without a reader: a tenth of what a request costs here. */
@@ -91,7 +98,11 @@ async function small(
   }
 }
 
-async function wholeOrStream(source: Source, length: number): Promise<RelayedBody> {
+async function wholeOrStream(
+  source: Source,
+  length: number,
+  taking: Deadlines,
+): Promise<RelayedBody> {
   let first: Uint8Array<ArrayBuffer> | null = null;
   try {
     first = await source.read();
@@ -102,7 +113,7 @@ async function wholeOrStream(source: Source, length: number): Promise<RelayedBod
   } catch (error) {
     source.fail(error);
   }
-  return toStream(source, first);
+  return toStream(source, first, taking);
 }
 
 type Reader = Pick<ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>, "read" | "cancel">;
@@ -150,6 +161,19 @@ class Source {
   }
 }
 
+const untaken = new Error("The client takes nothing of its answer.");
+
+/** Waits until the client has taken what was written. @throws `untaken` where it does not */
+async function taken(written: Promise<unknown>, taking: Deadlines): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const wait = taking.begin(() => late.reject(untaken));
+  try {
+    await Promise.race([written, late.promise]);
+  } finally {
+    wait.end();
+  }
+}
+
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
 }
@@ -161,6 +185,7 @@ function asError(error: unknown): Error {
 function toStream(
   source: Source,
   first: Uint8Array<ArrayBuffer> | null,
+  taking: Deadlines,
 ): ReadableStream<Uint8Array> {
   const pull = async (sink: ReadableStreamDirectController): Promise<void> => {
     try {
@@ -168,13 +193,14 @@ function toStream(
       while (piece !== null) {
         const written = sink.write(piece);
         void sink.flush();
-        if (written instanceof Promise) await written;
+        if (written instanceof Promise) await taken(written, taking);
         piece = await source.read();
       }
       source.finish({ how: "complete" });
       void sink.end();
     } catch (error) {
-      source.fail(error);
+      if (error === untaken) source.finish({ how: "abandoned" });
+      else source.fail(error);
       // Must not look complete to the client.
       throw asError(error);
     }

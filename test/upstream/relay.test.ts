@@ -48,7 +48,7 @@ function proxyTo(url: string, idleClock = clock) {
       const body = await relayBody(
         answer,
         fieldsOf(answer.headers),
-        idle,
+        { idle, taking: idle },
         { onChunk, onEnd },
         controller,
       );
