@@ -9,6 +9,9 @@ import {
 /** A small compressed answer must not become a large one in our memory: what expands past this is not read on. */
 const maxDecoded = 64 * 1024 * 1024;
 
+/** Compressed bytes that wait to be decoded: where an answer passes faster than that, it is not read on either. */
+const maxWaiting = 16 * 1024 * 1024;
+
 const decoders: Readonly<Record<string, () => Transform>> = {
   gzip: createGunzip,
   "x-gzip": createGunzip,
@@ -41,7 +44,11 @@ export function decoding<T>(encoding: string | null, inner: SideReader<T>): Side
   decoder.on("close", () => done.resolve());
   decoder.on("end", () => done.resolve());
   return {
-    push: (chunk) => void (decoder.destroyed || decoder.write(chunk)),
+    push(chunk) {
+      if (decoder.destroyed) return;
+      decoder.write(chunk);
+      if (decoder.writableLength > maxWaiting) decoder.destroy();
+    },
     async end() {
       if (!decoder.destroyed) decoder.end();
       await done.promise;

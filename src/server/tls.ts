@@ -34,18 +34,25 @@ export interface FollowOptions {
   renew(certificate: Certificate): void;
 }
 
+/** A certificate that is kept up to date. */
+export interface Followed {
+  /** Looks at the files now. */
+  reload(this: void): void;
+  close(this: void): void;
+}
+
 /**
  * Takes a new certificate over when its files change. One that cannot be read or used changes nothing and is logged:
  * certificate and key are two files, so for a moment they may not belong together.
  */
-export function followCertificate(options: FollowOptions): { reload(): void; close(): void } {
-  const { clock, log, server, renew } = options;
+export function followCertificate(options: FollowOptions): Followed {
+  const { clock, log, server } = options;
   let { current } = options;
   const reload = (): void => {
     try {
       const next = readCertificate(server);
       if (next === null || (next.cert === current.cert && next.key === current.key)) return;
-      renew(next);
+      options.renew(next);
       current = next;
       log.info("certificate reloaded", { file: server.tls.cert });
     } catch (error) {

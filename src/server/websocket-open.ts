@@ -73,7 +73,8 @@ export async function openWebSocket(
   } catch (error) {
     socket.destroy();
     signal.throwIfAborted();
-    throw isLate ? timeoutOf(request.url, "answer", firstByteMs) : error;
+    if (isLate) throw timeoutOf(request.url, "answer", firstByteMs);
+    throw error;
   } finally {
     stopWaiting();
     signal.removeEventListener("abort", abandon);

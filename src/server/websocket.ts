@@ -116,16 +116,16 @@ export class WebSocketRelay implements FrameSink {
   }
 
   binary(message: Uint8Array): void {
-    this.#taken(this.#client?.sendBinary(message as Uint8Array<ArrayBuffer>) ?? 0);
+    this.#taken(this.#client?.sendBinary(message) ?? 0);
   }
 
   ping(payload: Uint8Array): void {
-    this.#client?.ping(payload as Uint8Array<ArrayBuffer>);
+    this.#client?.ping(payload);
   }
 
   pong(payload: Uint8Array): void {
     if (this.#ownPongs > 0) this.#ownPongs--;
-    else this.#client?.pong(payload as Uint8Array<ArrayBuffer>);
+    else this.#client?.pong(payload);
   }
 
   close(code: number | null, reason: string): void {

@@ -70,7 +70,7 @@ function unreachable(message: string, mayHaveLeft: boolean): UpstreamFailure {
 }
 
 function codeOf(error: unknown): string {
-  const code: unknown = error instanceof Error ? Reflect.get(error, "code") : undefined;
+  const code: unknown = Reflect.get(Object(error), "code");
   return typeof code === "string" ? code : "";
 }
 

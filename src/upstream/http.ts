@@ -69,8 +69,10 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     const { signal } = request.controller;
     signal.throwIfAborted();
     const via = proxyFor(proxy, request.url);
-    const { addresses } = request;
-    const checked = via !== null || addresses == null ? [] : pins.of(request.url, addresses);
+    const addresses = via === null ? (request.addresses ?? null) : null;
+    // Without one that was checked there is none to connect to, least of all whatever the name means now.
+    if (addresses?.length === 0) throw failureOf({ code: "ENOTFOUND" }, request.url);
+    const checked = addresses === null ? [] : pins.of(request.url, addresses);
     const call: Call = { request, via, pinned: null, wait: null };
     call.wait = soon.begin(() => void watchOn(call));
     try {

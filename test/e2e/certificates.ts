@@ -7,11 +7,10 @@ import { connect } from "node:tls";
 export function makeCertificate(name: string): { cert: string; key: string } {
   const at = mkdtempSync(join(tmpdir(), "cooldown-cert-"));
   const [cert, key] = [join(at, "cert.pem"), join(at, "key.pem")];
-  const { exitCode, stderr } = Bun.spawnSync([
-    ..."openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(" "),
-    ...["-subj", `/CN=${name}`, "-addext", "subjectAltName=DNS:localhost"],
-    ...["-keyout", key, "-out", cert],
-  ]);
+  const command =
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 " +
+    `-subj /CN=${name} -addext subjectAltName=DNS:localhost -keyout ${key} -out ${cert}`;
+  const { exitCode, stderr } = Bun.spawnSync(command.split(" "));
   if (exitCode !== 0) throw new Error(stderr.toString());
   const made = { cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
   rmSync(at, { recursive: true });

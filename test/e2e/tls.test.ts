@@ -4,6 +4,7 @@ import { makeCertificate, shownBy } from "./certificates.ts";
 import { folder, runProgram, startProxy, until } from "./program.ts";
 import type { Folder, Proxy } from "./program.ts";
 import { startUpstream } from "./upstream.ts";
+import { startWebSocketServer } from "./websocket-peers.ts";
 
 // Processes start slowly on a busy machine.
 setDefaultTimeout(30_000);
@@ -63,6 +64,30 @@ test("https, and a certificate renewed under an answer that is on its way", asyn
   last.resolve();
   await until(() => kept.received.includes("last part"), "the answer ends");
   expect(kept.received).toEndWith("0\r\n\r\n");
+});
+
+test("a WebSocket lives on under a renewed certificate", async () => {
+  using at = folder();
+  using upstream = startWebSocketServer();
+  await using proxy = await startWithTls(at, `http://127.0.0.1:${upstream.port}`);
+  const socket = new WebSocket(`wss://127.0.0.1:${proxy.port}/`, {
+    headers: { Host: "api.test" },
+    tls: { rejectUnauthorized: false },
+  });
+  const got: string[] = [];
+  let closedWith: number | null = null;
+  socket.onmessage = ({ data }) => void got.push(String(data));
+  socket.onclose = ({ code }) => void (closedWith = code);
+  await new Promise((resolve) => (socket.onopen = resolve));
+  const { cert, key } = makeCertificate("second");
+  at.write("key.pem", key);
+  at.write("cert.pem", cert);
+  await proxy.said(/certificate reloaded/);
+  expect(await shownBy(proxy.port)).toBe("second");
+  socket.send("still here");
+  await until(() => got.length === 1, "an echo");
+  expect(closedWith).toBeNull();
+  socket.close();
 });
 
 test("SIGHUP with a broken certificate keeps the old one; a renewed one survives a stop", async () => {

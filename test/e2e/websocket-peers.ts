@@ -7,7 +7,7 @@ export interface WebSocketServer extends Disposable {
   readonly seen: string[];
   readonly requests: Request[];
   /** The connections that are open. */
-  readonly open: Set<Bun.ServerWebSocket<undefined>>;
+  readonly open: Set<Bun.ServerWebSocket>;
 }
 
 /** A server that sends every message back. `refuse` may answer in place of an upgrade. */
@@ -16,7 +16,7 @@ export function startWebSocketServer(
 ): WebSocketServer {
   const seen: string[] = [];
   const requests: Request[] = [];
-  const open = new Set<Bun.ServerWebSocket<undefined>>();
+  const open = new Set<Bun.ServerWebSocket>();
   const server = Bun.serve({
     port: 0,
     hostname: "127.0.0.1",
