@@ -121,7 +121,7 @@ function secured(
       if (error === null) return resolve(secure);
       secure.destroy();
       socket.destroy();
-      reject(error instanceof Error ? error : new Error(String(error)));
+      reject(error instanceof Error ? error : new Error("The connection failed"));
     };
     const abandon = (): void => finish(signal.reason);
     const stop = clock.at(clock.now() + connectMs, () =>

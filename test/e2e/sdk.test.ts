@@ -1,5 +1,5 @@
 import Anthropic from "@anthropic-ai/sdk";
-import Cerebras from "@cerebras/cerebras_cloud_sdk";
+import { Cerebras } from "@cerebras/cerebras_cloud_sdk";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import Groq from "groq-sdk";
 import OpenAI from "openai";
