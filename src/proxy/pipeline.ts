@@ -1,44 +1,23 @@
-import type { Path } from "../admission/path.ts";
-import type { AdmissionRequest } from "../admission/request.ts";
 import { refusalError } from "../client/refusal.ts";
-import { priorityWithin } from "../client/tier.ts";
-import type { QuotaConfig, RateLimitConfig } from "../config/schema.ts";
 import { ProxyError } from "../errors.ts";
-import { oneRequest } from "../limit/cost.ts";
-import type { Limit } from "../limit/limit.ts";
-import type { ModelCall } from "../provider/dialect.ts";
-import { parseBody } from "../provider/body.ts";
-import { dialectOf } from "../provider/dialects.ts";
-import { generic } from "../provider/generic.ts";
-import { priorities } from "../queue/lane.ts";
-import type { Priority } from "../queue/lane.ts";
-import type { QuotaCandidate } from "../routing/rules.ts";
-import { pickQuota } from "../routing/rules.ts";
-import type { Route, UpstreamRoute } from "../routing/target.ts";
-import { destination, routeRequest, routeToUpstream } from "../routing/target.ts";
-import type { Needs, Runtime } from "../runtime.ts";
+import { routeRequest } from "../routing/target.ts";
+import type { Runtime } from "../runtime.ts";
 import type { Deadlines } from "../upstream/deadlines.ts";
 import { createDeadlines } from "../upstream/deadlines.ts";
 import type { Fields } from "../upstream/headers.ts";
 import { fieldsOf, stripRequestHeaders } from "../upstream/headers.ts";
 import { UpstreamFailure } from "../upstream/upstream.ts";
-import { arrivingBody, checkLength, contentLength, readBody, smallBody } from "./body.ts";
+import { Ask } from "./ask.ts";
 import { dispatch, follow } from "./dispatch.ts";
 import type { DispatchParts } from "./dispatch.ts";
 import type { Learning } from "./estimate.ts";
-import { estimate, learningKey } from "./estimate.ts";
 import { Exchange } from "./exchange.ts";
+import { Incoming } from "./incoming.ts";
+import type { Target } from "./plan.ts";
+import { dependsOnBody, formatOf, needsOf, placeOf, priceOf, readCall, routeOf } from "./plan.ts";
 import { errorReply } from "./reply.ts";
-import { rightSize } from "./right-size.ts";
 import { asksForWebSocket } from "./upgrade.ts";
 import type { Upgrade } from "./upgrade.ts";
-import { patienceOf } from "./waiting-time.ts";
-
-/** Longer names of models are cut, characters. */
-const longestModel = 120;
-
-type Target = Route<RateLimitConfig, QuotaConfig>;
-type UpstreamTarget = UpstreamRoute<RateLimitConfig, QuotaConfig>;
 
 /**
  * Most requests of a plain API are over by then. What only a longer one needs is done after it: its connection kept
@@ -137,80 +116,31 @@ export class Pipeline {
     target: Exclude<Target, { kind: "control" }>,
     exchange: Exchange,
   ): Promise<Response> {
+    const { learning } = this.#parts;
     exchange.client = runtime.identifier.identify(fields, connection);
-    const maxBody = runtime.config.server.max_body_size;
-    checkLength(fields, maxBody);
-    refuseLostBody(request.method, fields);
+    const incoming = new Incoming(request, fields, runtime);
 
-    // Which upstream, and what the request costs there: the body is read only if that depends on it.
-    let body: Uint8Array | null = null;
-    let parsed: Record<string, unknown> | null = null;
-    let call: ModelCall | null = null;
-    let route: UpstreamTarget;
-    if (target.kind === "v1") {
-      if (runtime.routesByModel && request.body !== null)
-        body = await readBody(request, fields, maxBody, runtime.arriving);
-      const model = body === null ? "" : modelIn(body);
-      route = routeToUpstream(runtime.routing, runtime.upstreamOf(model), target.target);
-    } else route = target;
+    const routed = routeOf(runtime, target, incoming);
+    const route = routed instanceof Promise ? await routed : routed;
     exchange.upstream = route.host;
-    const [first] = route.quotas;
-    exchange.provider = first?.quota.provider ?? null;
-    // A client's own limit on tokens has them counted where no quota does.
-    const limitsTokens = (exchange.client.tier?.tpm ?? null) !== null;
-    const dialect =
-      first === undefined && !limitsTokens
-        ? generic
-        : dialectOf(first?.quota.provider ?? "generic", exchange.path);
-    if (
-      (first !== undefined || limitsTokens) &&
-      dialect.isMetered(exchange.method, exchange.path) &&
-      (limitsTokens ||
-        needsCall(route.quotas) ||
-        route.quotas.some(({ quota }) => runtime.learnedTokens(quota)))
-    ) {
-      body ??= await readBody(request, fields, maxBody, runtime.arriving);
-      parsed = parseBody(body);
-      call = dialect.readCall(exchange.path, parsed);
-      exchange.model = shortened(call.model);
-      exchange.streamed = call.stream;
-    }
+    exchange.provider = route.quotas[0]?.quota.provider ?? null;
+    const dialect = formatOf(route, exchange);
 
-    const quota = pickQuota(route.quotas, call?.model ?? "");
-    const { url, guarded } = destination(route, quota);
-    const guardedHost = guarded ? route.hostname : null;
-    const checked = runtime.addresses(guardedHost, url);
+    // What it costs there: the body is read only if that depends on it.
+    const call = dependsOnBody(runtime, route, dialect, exchange)
+      ? readCall(await incoming.read(), dialect, exchange)
+      : null;
+    const place = placeOf(route, call);
+    const checked = runtime.addresses(place.guardedHost, place.url);
     if (checked instanceof Promise) await checked;
-    const share = { model: exchange.model ?? "", credential: exchange.client.credential };
-    const needs = runtime.needs(route, quota?.quota ?? null, share);
-    exchange.quota = needs.quota;
-    const provider = quota?.quota.provider ?? "generic";
-    if (call !== null && (limitsTokens || (quota !== null && countsTokens(needs)))) {
-      const { learning } = this.#parts;
-      const scope = quota?.quota.name ?? route.host;
-      const rightSizes = quota?.quota.right_size_max_tokens === true;
-      const key = `${learningKey(scope, call.model)}\n${exchange.client.id}`;
-      const sizing = { needs: learning.needs, key, provider, dialect, path: exchange.path };
-      const smaller =
-        rightSizes && body !== null && parsed !== null
-          ? rightSize(sizing, body, parsed, call)
-          : null;
-      if (smaller !== null) ({ body } = smaller);
-      const cap = call.maxOutput;
-      // Learned from the first answer on, though caps stay as they are until enough is known.
-      const sized =
-        rightSizes && cap !== null ? { cap, sentCap: cap, key, ...smaller?.sized } : null;
-      const priced = estimate(learning, call, { scope, provider, limits: limitsOf(needs), sized });
+    const needs = needsOf(runtime, route, place, exchange);
+    if (call !== null) {
+      const priced = priceOf(learning, { route, dialect, call, place, needs }, exchange, incoming);
       exchange.estimate = priced instanceof Promise ? await priced : priced;
     }
-    if (
-      body === null &&
-      request.body !== null &&
-      (contentLength(fields) ?? Infinity) <= smallBody
-    ) {
-      body = await readBody(request, fields, maxBody, runtime.arriving);
-    }
+    if (incoming.isSmall) await incoming.read();
     this.#takeFromClient(exchange);
+
     const upgrade = asksForWebSocket(exchange.method, fields)
       ? (connection.upgrade?.(runtime) ?? null)
       : null;
@@ -224,12 +154,12 @@ export class Pipeline {
       runtime,
       exchange,
       dialect,
-      provider,
-      url,
-      guardedHost,
+      provider: place.provider,
+      url: place.url,
+      guardedHost: place.guardedHost,
       headers,
-      body: body ?? (request.body && arrivingBody(request.body, maxBody, runtime.arriving)),
-      admission: new Ask(request, fields, exchange, needs, body),
+      body: incoming.outgoing(),
+      admission: new Ask(incoming, exchange, needs),
       signal: () => request.signal,
       upgrade,
     });
@@ -293,104 +223,6 @@ export class Pipeline {
 function targetOf(url: string): string {
   const start = url.indexOf("/", url.indexOf("://") + 3);
   return start === -1 ? "/" : url.slice(start);
-}
-
-/** A model's name as it may stand in logs, metrics and names of accounts: clients write what they like. */
-function shortened(model: string): string {
-  if (model.length <= longestModel) return model;
-  return `${model.slice(0, longestModel - 17)} ${Bun.hash(model).toString(16).padStart(16, "0")}`;
-}
-
-/**
- * The runtime hands on no body of a GET or HEAD request. Sending it without would ask something else.
- * @throws ProxyError `INVALID_REQUEST`
- */
-function refuseLostBody(method: string, fields: Fields): void {
-  if (method !== "GET" && method !== "HEAD") return;
-  if ((contentLength(fields) ?? 0) === 0 && fields["transfer-encoding"] === undefined) return;
-  throw new ProxyError(
-    "INVALID_REQUEST",
-    `A body in a ${method} request cannot be forwarded. Use POST if the API takes it.`,
-  );
-}
-
-/** Whether a quota needs to know what a call says: its model or its tokens. */
-function needsCall(candidates: readonly QuotaCandidate<QuotaConfig>[]): boolean {
-  return candidates.some(({ quota }) => {
-    const { models, per, rps, rpm, rph, rpd, max_concurrency, ...rest } = quota;
-    const { tpm, tph, tpd, input_tpm, output_tpm, total_tpm } = rest;
-    const tokens = [tpm, tph, tpd, input_tpm, output_tpm, total_tpm].some(
-      (limit) => limit !== null,
-    );
-    return tokens || per.includes("model") || !models.includes("*");
-  });
-}
-
-/** The limits that a request meets; of several keys, all of which have the same, those of one. */
-function limitsOf({ path }: Needs): readonly Limit[] {
-  return (path.alternatives[0] ?? path).limits;
-}
-
-function countsTokens(needs: Needs): boolean {
-  return limitsOf(needs).some(({ unit }) => unit !== "requests" && unit !== "slots");
-}
-
-/** The model that a JSON body names, empty if it names none or is none: that is for the upstream to say. */
-function modelIn(body: Uint8Array): string {
-  try {
-    const { model } = parseBody(body);
-    return typeof model === "string" ? model : "";
-  } catch {
-    return "";
-  }
-}
-
-/** A class, since a literal with a getter costs several times as much. */
-class Ask implements AdmissionRequest {
-  readonly path: Path;
-  readonly cost: AdmissionRequest["cost"];
-  readonly outlook: AdmissionRequest["outlook"];
-  readonly priority: Priority;
-  readonly client: string;
-  readonly weight: number;
-  readonly patienceMs: number;
-  readonly again = null;
-  readonly bodyBytes: number;
-  readonly uploading: boolean;
-  readonly #request: Request;
-
-  constructor(
-    request: Request,
-    fields: Fields,
-    exchange: Exchange,
-    needs: Needs,
-    body: Uint8Array | null,
-  ) {
-    this.#request = request;
-    this.path = needs.path;
-    this.cost = exchange.estimate?.cost ?? oneRequest;
-    this.outlook = exchange.estimate?.outlook ?? null;
-    const { id, tier } = exchange.client;
-    this.priority = priorityWithin(tier, priorityOf(fields));
-    this.client = id;
-    this.weight = tier?.weight ?? 1;
-    this.patienceMs = patienceOf(fields);
-    this.bodyBytes = body?.byteLength ?? 0;
-    this.uploading = body === null && request.body !== null;
-  }
-
-  /** Made only for a request that has to wait: the runtime makes it at the first look. */
-  get signal(): AbortSignal {
-    return this.#request.signal;
-  }
-}
-
-/** The class that a request asks for, null where it asks for none. */
-function priorityOf(fields: Fields): Priority | null {
-  const value = fields["x-cooldown-priority"]?.trim().toLowerCase();
-  if (value === undefined) return null;
-  if (Object.hasOwn(priorities, value)) return value as Priority;
-  throw new ProxyError("INVALID_REQUEST", "X-Cooldown-Priority must be high, normal or low.");
 }
 
 function asProxyError(error: unknown): ProxyError {
