@@ -5,14 +5,17 @@ import type { Identifier } from "./client/identity.ts";
 import { createIdentifier } from "./client/identity.ts";
 import type { ClientLimits } from "./client/limits.ts";
 import type { Breaker } from "./breaker.ts";
+import type { Coalescer } from "./cache/coalescer.ts";
+import { createCoalescer } from "./cache/coalescer.ts";
+import { ResponseCache } from "./cache/response-cache.ts";
 import type { Clock } from "./clock.ts";
 import { systemClock } from "./clock.ts";
 import type { Share } from "./config/quotas.ts";
+import { adopt } from "./config/adopt.ts";
 import {
   allQuotas,
   defaultAccount,
   groupAccounts,
-  isKeyAccount,
   keyAccount,
   openAccount,
   poolAccount,
@@ -84,6 +87,10 @@ export interface Runtime {
     host: string | null,
     url: string,
   ): readonly string[] | null | Promise<readonly string[]>;
+  /** Answers kept, null where that is off. */
+  readonly cache: ResponseCache | null;
+  /** Answers on their way, null where they are not shared. */
+  readonly coalescer: Coalescer | null;
   /** How long an upstream may send nothing while it answers. */
   readonly idle: Deadlines;
   /** How long a client may send nothing of its body, and how long it may take nothing of an answer. */
@@ -259,6 +266,7 @@ export function createRuntime(
       host === null
         ? null
         : core.guard.check(host, proxyFor(out.proxy, url) === null ? "refuse" : "allow"),
+    ...createSharing(clock, config, before),
     routesByModel: routes.length > 0,
     upstreamOf: (model) =>
       routes.find(({ matches }) => matches(model))?.upstream ?? config.default_upstream,
@@ -275,41 +283,35 @@ export function createRuntime(
 }
 
 /**
- * Gives all accounts the specs of a new configuration. What is used stays used; copies of quotas (`per`) and default
- * buckets take over their new limits; what is not configured any more stops limiting.
+ * What is kept and shared of answers: that of `before`, unless it would answer otherwise than the new configuration.
+ * Limits may change: they have no part in answers.
  */
-function adopt(
-  ledger: Ledger,
-  scheduler: Scheduler,
-  specs: readonly AccountSpec[],
+function createSharing(
+  clock: Clock,
   config: Config,
-): void {
-  const configured = new Set(specs.map(({ name }) => name));
-  const groups = groupAccounts(config);
-  for (const spec of specs) ledger.account(spec);
-  for (const account of ledger.accounts()) {
-    if (configured.has(account.name)) continue;
-    const quota = allQuotas(config).find(
-      ({ name, per }) => per.length > 0 && isCopy(account.name, name, per),
-    );
-    if (quota !== undefined) {
-      const fresh = quotaAccount(quota, groups, { model: "", credential: "" });
-      const { group: before, label } = account.spec;
-      const group = fresh.group === fresh.name ? before : fresh.group;
-      const isPool = quota.api_keys.length > 0 && !isKeyAccount(account.name);
-      ledger.account({
-        ...(isPool ? poolAccount(fresh) : fresh),
-        name: account.name,
-        label,
-        group,
-      });
-    } else if (account.name.startsWith("default ")) {
-      ledger.account(defaultAccount(config.default_rate_limit, account.spec.label));
-    } else if (account.spec.limits.length === 0) {
-      continue;
-    } else ledger.account({ ...account.spec, limits: [], group: account.name });
-  }
-  scheduler.replan();
+  before: Runtime | null,
+): Pick<Runtime, "cache" | "coalescer"> {
+  const { enabled, ttl: ttlMs, max_size_mb: megabytes } = config.cache;
+  const stays = before !== null && Bun.deepEquals(originsIn(before.config), originsIn(config));
+  const keeps = stays && Bun.deepEquals(before.config.cache, config.cache);
+  const cache = (): ResponseCache =>
+    (keeps ? before.cache : null) ??
+    new ResponseCache({ clock, ttlMs, maxBytes: megabytes * 1024 * 1024 });
+  const coalescer = (): Coalescer => (stays ? before.coalescer : null) ?? createCoalescer();
+  return { cache: enabled ? cache() : null, coalescer: config.coalesce ? coalescer() : null };
+}
+
+/** All that decides on who answers a question. */
+function originsIn(config: Config): unknown {
+  const { rate_limits, cerebras_limits, models, default_upstream } = config;
+  const rules = rate_limits.map(({ domain, upstream }) => [domain, upstream]);
+  const quotas = config.quotas.map((quota) => [
+    quota.domain,
+    quota.models,
+    quota.upstream,
+    quota.api_keys,
+  ]);
+  return [rules, quotas, cerebras_limits.upstream, models, default_upstream];
 }
 
 /** The way out, that of `before` where nothing about it has changed. */
@@ -359,10 +361,6 @@ function createPatience(
         ? before.taking
         : createDeadlines(clock, takeMs),
   };
-}
-
-function isCopy(account: string, quota: string, per: readonly string[]): boolean {
-  return account.startsWith(`quota ${quota} ${per[0]}=`);
 }
 
 /** Forgets accounts that hosts, models and credentials made up, where nothing is charged to them any more. */

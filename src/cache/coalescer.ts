@@ -23,6 +23,8 @@ export interface Follower {
    * upstream yourself. Rejects with what the leader was refused with, or once the follower has left.
    */
   readonly answer: Promise<Answer | null>;
+  /** When the leader's request left for the upstream, ms since the epoch; null while it has not. */
+  readonly departedAt: number | null;
   /** Resolves when the follower gets nothing more. */
   readonly ended: Promise<SeatEnd>;
   /** The client has gone. May be called at any time, more than once. */
@@ -39,6 +41,8 @@ export interface Flight {
    * then they go on, the leader's client there or not.
    */
   readonly signal: AbortSignal;
+  /** The leader's request leaves for the upstream, `now` in ms since the epoch. Only the first time counts. */
+  depart(now: number): void;
   /**
    * The leader's client has gone. May be called at any time, more than once.
    * @param reason what the call is aborted with if there is nobody else
@@ -64,13 +68,17 @@ export interface CoalescerStats {
   readonly bytes: number;
 }
 
+type Taken = (written: Promise<unknown>) => Promise<unknown>;
+const inAnyTime: Taken = (written) => written;
+
 /** Shares upstream calls among identical requests. */
 export interface Coalescer {
   /**
    * Takes a place under `key` (`cacheKey`, so that callers with different credentials never meet).
    * @param named whether the request has a credential (`hasCredential`)
+   * @param taken waits until the client has taken what was written; rejects where it does not, and is given up
    */
-  join(key: string, named: boolean): Place;
+  join(key: string, named: boolean, taken?: Taken): Place;
   stats(): CoalescerStats;
 }
 
@@ -89,10 +97,10 @@ export function createCoalescer(bounds: CoalescerBounds = defaults): Coalescer {
   const flights = new Map<string, SharedFlight>();
   let bytes = 0;
   return {
-    join(key, named) {
+    join(key, named, taken = inAnyTime) {
       const running = flights.get(key);
-      if (running !== undefined) return { role: "follower", seat: running.follow() };
-      const flight = new SharedFlight(named, bounds.flight, {
+      if (running !== undefined) return { role: "follower", seat: running.follow(taken) };
+      const flight = new SharedFlight(named, taken, bounds.flight, {
         held(more) {
           bytes += more;
           return bytes <= bounds.together;
@@ -119,13 +127,15 @@ const over: State = { kind: "over" };
 
 /** Someone with a place in the flight. */
 class Seat {
+  readonly taken: Taken;
   /** The leader is not told what it has itself. */
   readonly told: PromiseWithResolvers<Answer | null> | null;
   readonly ended = Promise.withResolvers<SeatEnd>();
   /** From when there is something to read. */
   reader: BodyReader | null = null;
 
-  constructor(told: PromiseWithResolvers<Answer | null> | null) {
+  constructor(taken: Taken, told: PromiseWithResolvers<Answer | null> | null) {
+    this.taken = taken;
     this.told = told;
   }
 }
@@ -135,12 +145,15 @@ class SharedFlight implements Flight {
   readonly #named: boolean;
   readonly #maxBytes: number;
   readonly #watcher: Omit<BodyWatcher, "ended">;
-  readonly #own = new Seat(null);
+  readonly #own: Seat;
   /** All who want the answer and have not had the last of it. */
-  readonly #seats = new Set<Seat>([this.#own]);
+  readonly #seats: Set<Seat>;
   #state: State = { kind: "waiting" };
+  #departedAt: number | null = null;
 
-  constructor(named: boolean, maxBytes: number, watcher: Omit<BodyWatcher, "ended">) {
+  constructor(named: boolean, taken: Taken, maxBytes: number, watcher: Omit<BodyWatcher, "ended">) {
+    this.#own = new Seat(taken, null);
+    this.#seats = new Set([this.#own]);
     this.#named = named;
     this.#maxBytes = maxBytes;
     this.#watcher = watcher;
@@ -150,15 +163,23 @@ class SharedFlight implements Flight {
     return this.#controller.signal;
   }
 
-  follow(): Follower {
+  depart(now: number): void {
+    this.#departedAt ??= now;
+  }
+
+  follow(taken: Taken): Follower {
     const told = Promise.withResolvers<Answer | null>();
     // Who has left does not look at it.
     told.promise.catch(() => {});
-    const seat = new Seat(told);
+    const seat = new Seat(taken, told);
     this.#seats.add(seat);
     this.#serve(seat);
+    const departedAt = (): number | null => this.#departedAt;
     return {
       answer: told.promise,
+      get departedAt() {
+        return departedAt();
+      },
       ended: seat.ended.promise,
       leave: () => {
         told.reject(gone());
@@ -240,7 +261,11 @@ class SharedFlight implements Flight {
         for (let piece = await reader.next(); piece !== null; piece = await reader.next()) {
           const written = sink.write(piece);
           void sink.flush();
-          if (written instanceof Promise) await written;
+          if (!(written instanceof Promise)) continue;
+          // Who takes nothing has left as well.
+          end = "left";
+          await seat.taken(written);
+          end = "failed";
         }
         void sink.end();
         end = "complete";

@@ -2,8 +2,6 @@ import type { Config } from "./schema.ts";
 
 /** Keys that are read and checked, and that this version does nothing with yet. */
 const rows: readonly { key: string; isSet: (config: Config) => boolean }[] = [
-  { key: "cache.enabled", isSet: ({ cache }) => cache.enabled },
-  { key: "coalesce", isSet: ({ coalesce }) => coalesce },
   { key: "forward_proxy.enabled", isSet: (config) => config.forward_proxy.enabled },
   { key: "forward_proxy.blocklist", isSet: (config) => config.forward_proxy.blocklist.length > 0 },
   {

@@ -18,10 +18,11 @@ export interface Control {
 type Handler = (context: Context<Env>, sources: ControlSources) => Response | Promise<Response>;
 
 /** Path, method, handler: a route is a row. HEAD goes with GET, and other methods get 405 with `Allow`. */
-const routes: readonly { path: string; method: "GET"; handle: Handler }[] = [
+const routes: readonly { path: string; method: "GET" | "DELETE"; handle: Handler }[] = [
   { path: "/health", method: "GET", handle: health },
   { path: "/stats", method: "GET", handle: (context, sources) => context.json(sources.stats()) },
   { path: "/metrics", method: "GET", handle: metrics },
+  { path: "/cache", method: "DELETE", handle: clearCache },
 ];
 
 /** Makes the control routes over what the running program knows about itself. */
@@ -88,6 +89,10 @@ async function metrics(context: Context<Env>, sources: ControlSources): Promise<
   return context.body(await sources.metrics.text(), 200, {
     "content-type": sources.metrics.contentType,
   });
+}
+
+function clearCache(context: Context<Env>, sources: ControlSources): Response {
+  return context.json({ message: "Cache cleared successfully", removed: sources.clearCache() });
 }
 
 /** Whether JSON is asked for by name; a wildcard, which curl and browsers send, means the Prometheus text. */

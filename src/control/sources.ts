@@ -10,6 +10,8 @@ export interface ControlSources {
   /** Whether new requests are served: false while draining or while the store is down. */
   ready(): boolean;
   stats(): Stats;
+  /** Forgets all answers that are kept; gives how many there were. */
+  clearCache(): number;
   readonly metrics: { text(): Promise<string>; readonly contentType: string };
   /** What callers from other machines must present; null: they are not let in. */
   adminToken(): string | null;

@@ -10,6 +10,7 @@ import { oneRequest } from "../limit/cost.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Provider } from "../provider/provider.ts";
+import type { Asking } from "./asking.ts";
 import type { Estimate } from "./estimate.ts";
 
 /** Where finished requests are reported. */
@@ -43,14 +44,22 @@ export class Exchange {
   quota: Account | null = null;
   estimate: Estimate | null = null;
   lease: Lease | null = null;
-  /** What the client's own limit was charged, and when; null where it was not asked or refused. */
-  taken: (ClientCost & { readonly at: number }) | null = null;
+  /** What the client's own limit was charged for the request, and when; null where it was not asked or refused. */
+  taken: Taken | null = null;
+  /** The same for its tokens. */
+  takenTokens: Taken | null = null;
   /** Why the client's own limit let it not go. */
   clientRefusal: ClientRefusal | null = null;
   /** The upstream's call, from its beginning. */
   call: AbortController | null = null;
   /** Whether it has taken so long that it has to be looked after; see the pipeline. */
   isLong = false;
+  /** `X-Cache`, null where there is no cache. */
+  cacheResult: "HIT" | "MISS" | "BYPASS" | null = null;
+  /** How it stands to requests that ask the same. */
+  asking: Asking | null = null;
+  /** Whether the answer is one that was kept, or another's. */
+  isReused = false;
   sentAt: number | null = null;
   firstByteAt: number | null = null;
   /** When our answer's head was ready. */
@@ -60,6 +69,7 @@ export class Exchange {
   #waitedBefore = 0;
   #upstreamBefore = 0;
   #wasSent = false;
+  #onceLong: (() => void) | null = null;
 
   readonly #observers: Observers;
   readonly #ended: () => void;
@@ -85,9 +95,35 @@ export class Exchange {
     return this.#waitedBefore + (this.lease?.waitedMs ?? 0);
   }
 
+  /** Calls `run` once the request is long, at once if it is. What was to be called before is not. */
+  onceLong(run: () => void): void {
+    if (this.isLong) run();
+    else this.#onceLong = run;
+  }
+
+  /** It has taken so long that it has to be looked after. */
+  becomeLong(): void {
+    this.isLong = true;
+    this.#onceLong?.();
+  }
+
+  /** Aborted when nobody waits for the answer to `request` any more: where others do, the client's leaving ends nothing. */
+  signalOf(request: Request): AbortSignal {
+    return this.asking?.flight?.signal ?? request.signal;
+  }
+
+  /** It has waited for another's call since `begunAt`, which left at `departedAt`, both ms since the epoch. */
+  followed(begunAt: number, departedAt: number | null): void {
+    const now = this.#observers.clock.now();
+    const queuedMs = Math.max(0, (departedAt ?? now) - begunAt);
+    this.#waitedBefore += queuedMs;
+    this.#upstreamBefore += now - begunAt - queuedMs;
+  }
+
   /** The request leaves for the upstream. `now` is ms since the epoch. */
   dispatched(now: number): void {
     this.sentAt = now;
+    this.asking?.flight?.depart(now);
     this.#wasSent = true;
     this.estimate?.started();
   }
@@ -139,6 +175,7 @@ export class Exchange {
     this.#settleClient(sentAt === null ? null : actual);
 
     metrics.request(this.upstream, outcome);
+    if (this.cacheResult !== null) metrics.cacheRequest(cacheLabels[this.cacheResult]);
     const upstreamMs = sentAt === null ? 0 : (this.firstByteAt ?? now) - sentAt;
     metrics.overhead(
       Math.max(
@@ -170,14 +207,20 @@ export class Exchange {
     this.#ended();
   }
 
-  /** What the client's own limit was charged becomes what the request cost; nothing, where it never left. */
+  /**
+   * What the client's own limit was charged becomes what the request cost; nothing, where it never left. An answer that
+   * was kept or another's is a request, and costs no tokens.
+   */
   #settleClient(actual: Readonly<Cost> | null): void {
-    const { taken, client } = this;
-    if (taken === null) return;
+    const { taken, takenTokens, client } = this;
     const { clients } = this.#observers;
-    if (actual === null && !this.#wasSent) clients.giveBack(client, taken, taken.at);
-    else if (this.estimate !== null)
-      clients.settle(client, (actual?.total_tokens ?? 0) - taken.tokens, taken.at);
+    if (actual === null && !this.#wasSent) {
+      if (taken !== null && !this.isReused) clients.giveBack(client, taken, taken.at);
+      if (takenTokens !== null) clients.giveBack(client, takenTokens, takenTokens.at);
+    } else if (takenTokens !== null) {
+      const used = actual?.total_tokens ?? 0;
+      clients.settle(client, used - takenTokens.tokens, takenTokens.at);
+    }
   }
 
   #countQuota(quota: Account, actual: Readonly<Cost> | null): void {
@@ -196,6 +239,13 @@ export class Exchange {
     }
   }
 }
+
+/** What a client's own limit was charged, at `at` (ms since the epoch). */
+interface Taken extends ClientCost {
+  readonly at: number;
+}
+
+const cacheLabels = { HIT: "hit", MISS: "miss", BYPASS: "bypass" } as const;
 
 const unknownClient: ClientIdentity = {
   id: "unknown",

@@ -1,3 +1,4 @@
+import type { ClientCost } from "../client/algorithm.ts";
 import { refusalError } from "../client/refusal.ts";
 import { ProxyError } from "../errors.ts";
 import { routeRequest } from "../routing/target.ts";
@@ -8,14 +9,24 @@ import type { Fields } from "../upstream/headers.ts";
 import { fieldsOf, stripRequestHeaders } from "../upstream/headers.ts";
 import { UpstreamFailure } from "../upstream/upstream.ts";
 import { Ask } from "./ask.ts";
+import { askOthers, lead, LeaderRefused, mayShare } from "./asking.ts";
 import { dispatch, follow } from "./dispatch.ts";
 import type { DispatchParts } from "./dispatch.ts";
 import type { Learning } from "./estimate.ts";
 import { Exchange } from "./exchange.ts";
 import { Incoming } from "./incoming.ts";
 import type { Target } from "./plan.ts";
-import { dependsOnBody, formatOf, needsOf, placeOf, priceOf, readCall, routeOf } from "./plan.ts";
-import { errorReply } from "./reply.ts";
+import {
+  dependsOnBody,
+  formatOf,
+  limitsTokens,
+  needsOf,
+  placeOf,
+  priceOf,
+  readCall,
+  routeOf,
+} from "./plan.ts";
+import { errorReply, reuse } from "./reply.ts";
 import { asksForWebSocket } from "./upgrade.ts";
 import type { Upgrade } from "./upgrade.ts";
 
@@ -116,7 +127,7 @@ export class Pipeline {
     target: Exclude<Target, { kind: "control" }>,
     exchange: Exchange,
   ): Promise<Response> {
-    const { learning } = this.#parts;
+    const { core, learning } = this.#parts;
     exchange.client = runtime.identifier.identify(fields, connection);
     const incoming = new Incoming(request, fields, runtime);
 
@@ -124,6 +135,17 @@ export class Pipeline {
     const route = routed instanceof Promise ? await routed : routed;
     exchange.upstream = route.host;
     exchange.provider = route.quotas[0]?.quota.provider ?? null;
+    this.#takeFromClient(exchange, { requests: 1, tokens: 0 });
+
+    if (mayShare(runtime, exchange, incoming)) {
+      if (request.body !== null) await incoming.read();
+      const found = await askOthers(runtime, exchange, incoming, route, core.clock);
+      if (found !== null && "answer" in found)
+        return reuse(found, exchange, this.#parts.server, core.clock.now());
+      exchange.asking = found;
+      if (found !== null) lead(incoming, exchange, found);
+    }
+
     const dialect = formatOf(route, exchange);
 
     // What it costs there: the body is read only if that depends on it.
@@ -137,9 +159,13 @@ export class Pipeline {
     if (call !== null) {
       const priced = priceOf(learning, { route, dialect, call, place, needs }, exchange, incoming);
       exchange.estimate = priced instanceof Promise ? await priced : priced;
+      if (limitsTokens(exchange) && exchange.estimate !== null)
+        this.#takeFromClient(exchange, {
+          requests: 0,
+          tokens: exchange.estimate.cost.total_tokens,
+        });
     }
     if (incoming.isSmall) await incoming.read();
-    this.#takeFromClient(exchange);
 
     const upgrade = asksForWebSocket(exchange.method, fields)
       ? (connection.upgrade?.(runtime) ?? null)
@@ -160,18 +186,18 @@ export class Pipeline {
       headers,
       body: incoming.outgoing(),
       admission: new Ask(incoming, exchange, needs),
-      signal: () => request.signal,
+      signal: () => exchange.signalOf(request),
       upgrade,
     });
   }
 
   /** @throws ProxyError where the client's own limit has no room: that costs the upstream's quota nothing */
-  #takeFromClient(exchange: Exchange): void {
+  #takeFromClient(exchange: Exchange, cost: ClientCost): void {
     const { clients, metrics } = this.#parts.core;
-    const cost = { requests: 1, tokens: exchange.estimate?.cost.total_tokens ?? 0 };
     const taken = clients.take(exchange.client, cost);
     if (taken.ok) {
-      exchange.taken = { ...cost, at: taken.at };
+      if (cost.requests > 0) exchange.taken = { ...cost, at: taken.at };
+      else exchange.takenTokens = { ...cost, at: taken.at };
       return;
     }
     exchange.clientRefusal = taken;
@@ -193,9 +219,9 @@ export class Pipeline {
       this.#idle = [];
     });
     const short = this.#short.begin(() => {
-      exchange.isLong = true;
       connection.hold();
-      if (exchange.call !== null) follow(request.signal, exchange.call);
+      exchange.becomeLong();
+      if (exchange.call !== null) follow(exchange.signalOf(request), exchange.call);
     });
     return exchange;
   }
@@ -203,6 +229,7 @@ export class Pipeline {
   /** The answer where there is none from the upstream. */
   #fail(thrown: unknown, exchange: Exchange, signal: AbortSignal): Response {
     const { core, server } = this.#parts;
+    exchange.asking?.flight?.fail(isOwnRefusal(thrown, exchange) ? new LeaderRefused() : thrown);
     if (signal.aborted && !(thrown instanceof ProxyError)) {
       // Nobody reads this. 499 is what nginx writes into its log for it.
       exchange.finish(499, "aborted");
@@ -223,6 +250,13 @@ export class Pipeline {
 function targetOf(url: string): string {
   const start = url.indexOf("/", url.indexOf("://") + 3);
   return start === -1 ? "/" : url.slice(start);
+}
+
+/** Whether a request was refused for what it or its client asks for, and not for what all of its kind do. */
+function isOwnRefusal(thrown: unknown, { clientRefusal }: Exchange): boolean {
+  return (
+    clientRefusal !== null || (thrown instanceof ProxyError && thrown.code === "QUEUE_TIMEOUT")
+  );
 }
 
 function asProxyError(error: unknown): ProxyError {

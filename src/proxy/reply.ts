@@ -1,3 +1,6 @@
+import type { SeatEnd } from "../cache/coalescer.ts";
+import type { Recording } from "../cache/recorder.ts";
+import type { AnswerHead } from "../cache/stored.ts";
 import { setRefusalHeaders } from "../client/refusal.ts";
 import type { Clock } from "../clock.ts";
 import type { ProxyError } from "../errors.ts";
@@ -7,13 +10,14 @@ import type { Cost } from "../limit/cost.ts";
 import { oneRequest } from "../limit/cost.ts";
 import { windowMs } from "../limit/limit.ts";
 import type { Dialect } from "../provider/dialect.ts";
-import { errorDialectOf } from "../provider/dialects.ts";
+import { dialectOf, errorDialectOf } from "../provider/dialects.ts";
 import { chargeFailed } from "../provider/meter.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Fields } from "../upstream/headers.ts";
 import { fieldsOf, stripResponseHeaders } from "../upstream/headers.ts";
-import type { BodyEnd, Patience, RelayedBody } from "../upstream/relay.ts";
-import { relayBody } from "../upstream/relay.ts";
+import type { BodyEnd, OpenedBody, Patience, RelayedBody } from "../upstream/relay.ts";
+import { openBody, relayBody } from "../upstream/relay.ts";
+import type { Asking, Found } from "./asking.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Settlement } from "./settle.ts";
 import { answerReader } from "./settle.ts";
@@ -32,6 +36,7 @@ export function setOwnHeaders(
   headers.set("x-proxy", server);
   headers.set("x-cooldown-request-id", exchange.id);
   if (fields["x-request-id"] === undefined) headers.set("x-request-id", exchange.id);
+  if (exchange.cacheResult !== null) headers.set("x-cache", exchange.cacheResult);
   headers.set("x-cooldown-wait", (exchange.waitedMs / 1_000).toFixed(3));
   if (exchange.estimate !== null) {
     headers.set("x-cooldown-tokens", String(exchange.lease?.reserved.total_tokens ?? 0));
@@ -73,7 +78,13 @@ export function relay(
   /** What an answer that says nothing about tokens costs; null: as reserved. */
   const chargedWithout = (): Readonly<Cost> | null =>
     status < 400 ? null : chargeFailed(provider, status, lease?.reserved ?? oneRequest);
+  stripResponseHeaders(headers, fields);
+  const { asking } = exchange;
+  // As the upstream sent it: what is added below is for this client alone.
+  const head = asking && { status, statusText, headers: new Headers(headers) };
+  const recording = asking && head && record(asking, exchange, head, provider);
   const onEnd = (end: BodyEnd): void => {
+    void recording?.end(end.how === "complete");
     // A call that was broken off may have cost more than what passed here: it stays charged as reserved.
     if (end.how !== "complete")
       return exchange.finish(status, end.how === "abandoned" ? "aborted" : "upstream_broke_off");
@@ -81,23 +92,75 @@ export function relay(
     if (settlement instanceof Promise) void settlement.then(settle);
     else settle(settlement);
   };
-  stripResponseHeaders(headers, fields);
   setOwnHeaders(headers, exchange, server, exchange.firstByteAt ?? clock.now(), fields);
   const finish = (body: RelayedBody): Response => {
     exchange.replied();
     return new Response(body, { status, statusText, headers });
   };
-  const body = relayBody(
-    answer,
-    fields,
-    patience,
-    {
-      onChunk: reader === null ? undefined : (chunk) => reader.push(chunk),
-      onEnd,
-    },
-    controller,
-  );
+  const onChunk = bothOf(reader, recording);
+  const flight = asking?.flight ?? null;
+  if (flight !== null && head !== null) {
+    // The body is read by the flight, for this client and all others.
+    const share = (body: OpenedBody): Response => finish(flight.open(head, body));
+    const opened = openBody(answer, fields, patience, { onChunk, onEnd }, controller);
+    return opened instanceof Promise ? opened.then(share) : share(opened);
+  }
+  const body = relayBody(answer, fields, patience, { onChunk, onEnd }, controller);
   return body instanceof Promise ? body.then(finish) : finish(body);
+}
+
+/** An answer that was kept, or that another's call got, as this client gets it; ends the exchange. */
+export function reuse(
+  { answer, ended }: Found,
+  exchange: Exchange,
+  server: string,
+  now: number,
+): Response {
+  const { status, statusText, headers, body } = answer;
+  const id = headers.get("x-request-id");
+  setOwnHeaders(headers, exchange, server, now, id === null ? {} : { "x-request-id": id });
+  exchange.isReused = true;
+  exchange.replied();
+  if (ended === null) exchange.finish(status, "cache_hit");
+  else void ended.then((how) => exchange.finish(status, seatOutcomes[how]));
+  return new Response(body, { status, statusText, headers });
+}
+
+const seatOutcomes = {
+  complete: "coalesced",
+  failed: "upstream_broke_off",
+  left: "aborted",
+} as const satisfies Record<SeatEnd, string>;
+
+/** Begins a copy of an answer for the cache; null where it is not to be kept. */
+function record(
+  { key, cache }: Asking,
+  { method, path }: Exchange,
+  head: AnswerHead,
+  provider: Provider,
+): Recording | null {
+  // What a GET streams ends as it likes; what a model writes has a last event, by which a whole answer is known.
+  const follow = method === "GET" ? null : () => dialectOf(provider, path).follow();
+  return cache?.record(key, method, head, follow) ?? null;
+}
+
+interface ChunkReader {
+  push(chunk: Uint8Array): void;
+}
+
+/** Gives each piece to those who read along. */
+function bothOf(
+  first: ChunkReader | null,
+  second: ChunkReader | null,
+): ((chunk: Uint8Array) => void) | undefined {
+  if (first === null || second === null) {
+    const only = first ?? second;
+    return only === null ? undefined : (chunk) => only.push(chunk);
+  }
+  return (chunk) => {
+    first.push(chunk);
+    second.push(chunk);
+  };
 }
 
 /** One of a few words for metrics and logs. */

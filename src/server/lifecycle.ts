@@ -96,7 +96,12 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
     startedAt: clock.now(),
     clock,
     ready: () => !draining && ledger.healthy(),
-    stats: () => statsOf(runtime.config, core),
+    stats: () => statsOf(runtime, core),
+    clearCache: () => {
+      const removed = runtime.cache?.clear() ?? 0;
+      log.info("cache cleared", { removed });
+      return removed;
+    },
     metrics,
     adminToken: () => runtime.config.server.admin_token,
   });

@@ -1,16 +1,22 @@
 import type { Breaker } from "../breaker.ts";
-import type { Config } from "../config/schema.ts";
 import { redactUrl } from "../config/redact.ts";
 import type { Account } from "../ledger/account.ts";
 import { Gcra } from "../limit/gcra.ts";
 import type { Limit } from "../limit/limit.ts";
-import type { Core } from "../runtime.ts";
+import type { Core, Runtime } from "../runtime.ts";
 import type { QuotaStats, Stats, WindowStats } from "../observe/stats.ts";
 
 /** What `/stats` says of the running program. */
-export function statsOf(config: Config, core: Core): Stats {
+export function statsOf({ config, cache }: Pick<Runtime, "config" | "cache">, core: Core): Stats {
+  const noCache = {
+    item_count: 0,
+    size_bytes: 0,
+    ttl: config.cache.ttl / 1_000,
+    hits: 0,
+    misses: 0,
+  };
   return {
-    cache: { item_count: 0, size_bytes: 0, ttl: config.cache.ttl / 1_000, hits: 0, misses: 0 },
+    cache: cache?.stats() ?? noCache,
     rate_limit: config.clients.rate_limit,
     proxy_url: config.upstream_proxy === null ? null : redactUrl(config.upstream_proxy),
     openai_url: redactUrl(config.default_upstream),

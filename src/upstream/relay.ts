@@ -49,10 +49,39 @@ export type RelayedBody = Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> |
 export function relayBody(
   answer: Response,
   fields: Fields,
-  { idle, taking }: Patience,
+  patience: Patience,
   observer: BodyObserver,
   controller: AbortController,
 ): RelayedBody | Promise<RelayedBody> {
+  const opened = openBody(answer, fields, patience, observer, controller);
+  return opened instanceof Promise
+    ? opened.then((body) => relayed(body, patience))
+    : relayed(opened, patience);
+}
+
+function relayed(opened: OpenedBody, { taking }: Patience): RelayedBody {
+  return opened === null || opened instanceof Uint8Array ? opened : toStream(opened, taking);
+}
+
+/** A body that comes in pieces, for one reader. */
+export interface BodySource {
+  /** The next piece, null at the end; rejects where the upstream fails. The observer learns of it all. */
+  read(): Promise<Uint8Array<ArrayBuffer> | null>;
+  /** The reader wants no more. */
+  cancel(): void;
+}
+
+/** A body that is there in full, or a source of its pieces, or null where there is none. */
+export type OpenedBody = Uint8Array<ArrayBuffer> | BodySource | null;
+
+/** The same as `relayBody`, for a reader of our own in between. */
+export function openBody(
+  answer: Response,
+  fields: Fields,
+  { idle }: Patience,
+  observer: BodyObserver,
+  controller: AbortController,
+): OpenedBody | Promise<OpenedBody> {
   const length = Number(fields["content-length"] ?? NaN);
   const type = fields["content-type"];
   // Bytes without a Content-Type would be given one by the server, which a stream is not.
@@ -66,7 +95,7 @@ export function relayBody(
     return null;
   }
   const source = new Source(body.getReader(), idle, observer);
-  return canBeWhole ? wholeOrStream(source, length, taking) : toStream(source, null, taking);
+  return canBeWhole ? wholeOrSource(source, length) : source;
 }
 
 /** A small answer, read without a reader: a tenth of what a request costs here. */
@@ -75,7 +104,7 @@ async function small(
   idle: Deadlines,
   { onChunk, onEnd }: BodyObserver,
   controller: AbortController,
-): Promise<RelayedBody> {
+): Promise<OpenedBody> {
   let silence: Error | null = null;
   const wait = idle.begin(() => {
     silence = new Error(idleMessage);
@@ -92,38 +121,35 @@ async function small(
     const error = silence ?? asError(thrown);
     onEnd(left ? { how: "abandoned" } : { how: "failed", error });
     // The head is as it was; what follows must not look complete to the client.
-    return new ReadableStream({ start: (stream) => stream.error(error) });
+    return { read: () => Promise.reject(error), cancel: () => undefined };
   } finally {
     wait.end();
   }
 }
 
-async function wholeOrStream(
-  source: Source,
-  length: number,
-  taking: Deadlines,
-): Promise<RelayedBody> {
-  let first: Uint8Array<ArrayBuffer> | null = null;
+async function wholeOrSource(source: Source, length: number): Promise<OpenedBody> {
   try {
-    first = await source.read();
+    const first = await source.read();
     if (first?.length === length) {
       source.finish({ how: "complete" });
       return first;
     }
-  } catch (error) {
-    source.fail(error);
+    if (first !== null) source.unread(first);
+  } catch {
+    // The next read says it again.
   }
-  return toStream(source, first, taking);
+  return source;
 }
 
 type Reader = Pick<ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>, "read" | "cancel">;
 
 /** The upstream's side of a relay. */
-class Source {
+class Source implements BodySource {
   readonly #reader: Reader;
   readonly #idle: Deadlines;
   readonly #observer: BodyObserver;
   #end: BodyEnd | null = null;
+  #first: Uint8Array<ArrayBuffer> | null = null;
 
   constructor(reader: Reader, idle: Deadlines, observer: BodyObserver) {
     this.#reader = reader;
@@ -131,18 +157,41 @@ class Source {
     this.#observer = observer;
   }
 
-  /** The next piece, null at the end. Rejects where the upstream fails, has failed or is idle for too long. */
   async read(): Promise<Uint8Array<ArrayBuffer> | null> {
-    const wait = this.#idle.begin(() => this.fail(new Error(idleMessage)));
+    const first = this.#first;
+    this.#first = null;
+    if (first !== null) return first;
+    if (this.#end !== null) return this.#ended(this.#end);
+    const wait = this.#idle.begin(() => this.#fail(new Error(idleMessage)));
     try {
       const piece = await this.#reader.read();
-      if (this.#end?.how === "failed") throw this.#end.error;
-      if (piece.done) return null;
+      if (this.#end !== null) return this.#ended(this.#end);
+      if (piece.done) {
+        this.finish({ how: "complete" });
+        return null;
+      }
       this.#observer.onChunk?.(piece.value);
       return piece.value;
+    } catch (error) {
+      this.#fail(error);
+      throw asError(error);
     } finally {
       wait.end();
     }
+  }
+
+  /** Puts back a piece that was read, to be the next again. */
+  unread(piece: Uint8Array<ArrayBuffer>): void {
+    this.#first = piece;
+  }
+
+  cancel(): void {
+    this.finish({ how: "abandoned" });
+  }
+
+  #ended(end: BodyEnd): null {
+    if (end.how === "complete") return null;
+    throw end.how === "failed" ? asError(end.error) : new Error("The client has gone.");
   }
 
   /** Ends the relay; only the first end counts. */
@@ -154,19 +203,27 @@ class Source {
     if (end.how !== "complete") this.#reader.cancel().catch(() => {});
   }
 
-  fail(error: unknown): void {
+  #fail(error: unknown): void {
     // The call is aborted because the client has gone, which its own stream may learn only later.
     const gone = error instanceof Error && error.name === "AbortError";
     this.finish(gone ? { how: "abandoned" } : { how: "failed", error });
   }
 }
 
-const untaken = new Error("The client takes nothing of its answer.");
-
-/** Waits until the client has taken what was written. @throws `untaken` where it does not */
-async function taken(written: Promise<unknown>, taking: Deadlines): Promise<void> {
+/**
+ * Waits until the client has taken what was written.
+ * @throws Error where it does not, and wants no more of `source`
+ */
+export async function taken(
+  written: Promise<unknown>,
+  taking: Deadlines,
+  source: Pick<BodySource, "cancel"> | null = null,
+): Promise<void> {
   const late = Promise.withResolvers<never>();
-  const wait = taking.begin(() => late.reject(untaken));
+  const wait = taking.begin(() => {
+    source?.cancel();
+    late.reject(new Error("The client takes nothing of its answer."));
+  });
   try {
     await Promise.race([written, late.promise]);
   } finally {
@@ -179,35 +236,18 @@ function asError(error: unknown): Error {
 }
 
 /**
- * A stream of `first` and what follows it. It is a "direct" one, which writes to the socket without a queue between
- * (a third cheaper); a pending promise from `write` means that the client is not keeping up.
+ * A stream of what `source` gives. It is a "direct" one, which writes to the socket without a queue between (a third
+ * cheaper); a pending promise from `write` means that the client is not keeping up.
  */
-function toStream(
-  source: Source,
-  first: Uint8Array<ArrayBuffer> | null,
-  taking: Deadlines,
-): ReadableStream<Uint8Array> {
+function toStream(source: BodySource, taking: Deadlines): ReadableStream<Uint8Array> {
+  // What it throws must reach the server: a broken answer must not look complete to the client.
   const pull = async (sink: ReadableStreamDirectController): Promise<void> => {
-    try {
-      let piece = first ?? (await source.read());
-      while (piece !== null) {
-        const written = sink.write(piece);
-        void sink.flush();
-        if (written instanceof Promise) await taken(written, taking);
-        piece = await source.read();
-      }
-      source.finish({ how: "complete" });
-      void sink.end();
-    } catch (error) {
-      if (error === untaken) source.finish({ how: "abandoned" });
-      else source.fail(error);
-      // Must not look complete to the client.
-      throw asError(error);
+    for (let piece = await source.read(); piece !== null; piece = await source.read()) {
+      const written = sink.write(piece);
+      void sink.flush();
+      if (written instanceof Promise) await taken(written, taking, source);
     }
+    void sink.end();
   };
-  return new ReadableStream<Uint8Array>({
-    type: "direct",
-    pull,
-    cancel: () => source.finish({ how: "abandoned" }),
-  });
+  return new ReadableStream<Uint8Array>({ type: "direct", pull, cancel: () => source.cancel() });
 }

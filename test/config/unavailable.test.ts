@@ -12,8 +12,6 @@ test("defaults warn of nothing", () => {
 });
 
 test.each([
-  ["cache: { enabled: true }", "cache.enabled"],
-  ["coalesce: true", "coalesce"],
   ["forward_proxy: { enabled: true }", "forward_proxy.enabled"],
   ["forward_proxy: { blocklist: [ads.example.com] }", "forward_proxy.blocklist"],
 ])("%p is said to have no effect", (yaml, key) => {

@@ -33,6 +33,7 @@ function sources(change: Partial<ControlSources> = {}): ControlSources {
     clock,
     ready: () => true,
     stats: () => stats,
+    clearCache: () => 3,
     metrics: {
       text: () => Promise.resolve("cooldown_x 1\n"),
       contentType: "text/plain; version=0.0.4; charset=utf-8",
