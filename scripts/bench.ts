@@ -13,6 +13,7 @@ import { benchForwarding } from "./bench/forwarding.ts";
 import { benchQueueMemory } from "./bench/queue-memory.ts";
 import { benchStall } from "./bench/stall.ts";
 import { benchStart } from "./bench/start.ts";
+import { benchStreaming } from "./bench/streaming.ts";
 import { benchTokens } from "./bench/tokens.ts";
 import { benchTunnel } from "./bench/tunnel.ts";
 
@@ -21,6 +22,7 @@ const parts: Readonly<Record<string, () => Promise<Findings>>> = {
   decisions: benchDecisions,
   tokens: benchTokens,
   forwarding: benchForwarding,
+  streaming: benchStreaming,
   start: benchStart,
   memory: benchQueueMemory,
   stall: benchStall,
