@@ -127,11 +127,9 @@ end
 
 async function load(script: string, url: string): Promise<number> {
   const headers = ["-H", `Host: ${host}`, "-H", "Content-Type: application/json"];
+  const target = `${url}/v1/chat/completions?events=10&every=1`;
   const child = Bun.spawn(
-    [
-      ...["wrk", "-t1", `-c${connections}`, `-d${roundSeconds}`, "-s", script, ...headers],
-      `${url}/v1/chat/completions?events=10&every=1`,
-    ],
+    ["wrk", "-t1", `-c${connections}`, `-d${roundSeconds}`, "-s", script, ...headers, target],
     { stdout: "pipe", stderr: "pipe" },
   );
   const said = await child.stdout.text();
@@ -152,11 +150,12 @@ interface Crowd {
 
 /** Follows many streams, which begin one after the other; events count once all of them have begun. */
 async function watch(
-  { url, cpuMs }: Program,
+  program: Program,
   { streams, perSecond }: (typeof crowds)[number],
 ): Promise<Crowd> {
   const events = (joinMs / 1_000 + streamSeconds) * perSecond;
-  const cpuBefore = cpuMs();
+  const { url } = program;
+  const cpuBefore = program.cpuMs();
   const start = performance.now();
   const answers = await Promise.all(
     Array.from({ length: streams }, async (_, n) => {
@@ -170,7 +169,7 @@ async function watch(
       });
     }),
   );
-  const cpuUsed = cpuMs() - cpuBefore;
+  const cpuUsed = program.cpuMs() - cpuBefore;
   const from = start + joinMs + settleMs;
   const delays: number[] = [];
   let seen = 0;

@@ -34,7 +34,7 @@ export async function saturate(
   saturation: Saturation,
   externalLoad: string | null,
 ): Promise<void> {
-  const { flags, quota, call, limit, perCall, perExternal } = saturation;
+  const { flags, quota, limit, perCall, perExternal } = saturation;
   using at = folder();
   const external = externalLoad === null ? "" : ` --external-load ${externalLoad}`;
   await using provider = await startProvider(flags + external);
@@ -46,16 +46,18 @@ export async function saturate(
   const statuses = new Map<string, number>();
   const answers: Promise<void>[] = [];
   let failed = 0;
+  const send = async (n: number): Promise<void> => {
+    try {
+      const answer = await ask(proxy.port, saturation.call(n));
+      const key = `${answer.status} ${answer.header("x-cooldown-error") ?? ""}`.trim();
+      statuses.set(key, (statuses.get(key) ?? 0) + 1);
+    } catch {
+      failed++;
+    }
+  };
   for (let n = 0; performance.now() - start < runMs; n++) {
     await Bun.sleep(start + n * everyMs - performance.now());
-    const answer = ask(proxy.port, call(n)).then(
-      ({ status, header }) => {
-        const key = `${status} ${header("x-cooldown-error") ?? ""}`.trim();
-        statuses.set(key, (statuses.get(key) ?? 0) + 1);
-      },
-      () => void failed++,
-    );
-    answers.push(answer);
+    answers.push(send(n));
   }
   const untilMs = performance.now() - start;
   const early = await provider.log();
