@@ -34,6 +34,8 @@ import type { Metrics } from "./observe/metrics.ts";
 import type { Guard } from "./routing/guard.ts";
 import type { Self } from "./routing/self.ts";
 import type { Routing, UpstreamRoute } from "./routing/target.ts";
+import type { Blocklist } from "./routing/blocklist.ts";
+import { createBlocklist } from "./routing/blocklist.ts";
 import { createDomainTable, createGlob, createQuotaTable } from "./routing/rules.ts";
 import { clientsMigration } from "./storage/clients.ts";
 import { learnedMigration } from "./storage/learned.ts";
@@ -47,6 +49,9 @@ import { authoritiesWith, createOutgoingProxy, proxyFor } from "./upstream/outgo
 
 /** When there are this many paths, those of hosts, models and credentials that clients made up are looked through. */
 const maxMadeUp = 10_000;
+
+/** How long it is believed that nothing more was learned, ms: looking goes through all accounts. */
+const rememberLearnedMs = 1_000;
 
 /** What belongs to the process and lives through reloads. */
 export interface Core {
@@ -74,6 +79,8 @@ export interface Runtime {
   readonly routing: Routing<RateLimitConfig, QuotaConfig>;
   readonly identifier: Identifier;
   readonly upstream: Upstream;
+  /** Whom we do not serve, and what we do not forward to. */
+  readonly blocklist: Blocklist;
   /** The proxy that outgoing connections go through, null for none. */
   readonly proxy: OutgoingProxy | null;
   /** Certificates of all authorities trusted, null for the built-in ones. */
@@ -157,6 +164,8 @@ export function createRuntime(
 ): Runtime {
   const { ledger, clock, scheduler } = core;
   const out = createUpstream(clock, config, before);
+  const { blocklist: domains, blocked_ips: networks } = config.forward_proxy;
+  const blocklist = createBlocklist(domains, networks);
   const groups = groupAccounts(config);
   const quotas = allQuotas(config);
   const paths = new Map<string, Path>();
@@ -243,6 +252,7 @@ export function createRuntime(
   };
 
   core.clients.configure(config.clients);
+  const learnedTokens = new Map<QuotaConfig, { found: boolean; until: number }>();
   adopt(ledger, scheduler, inForce, config);
   return Object.freeze({
     clock,
@@ -253,6 +263,7 @@ export function createRuntime(
       quotasOf: createQuotaTable(
         quotas.map((quota) => ({ domains: quota.domain, models: quota.models, quota })),
       ),
+      blocks: (host) => blocklist.blocksHost(host),
       known: new Map(),
       openToUnknownDomains: config.default_rate_limit.explicit || config.clients.require_key,
     },
@@ -262,6 +273,7 @@ export function createRuntime(
     }),
     ...out,
     ...createPatience(clock, config, before),
+    blocklist,
     addresses: (host, url) =>
       host === null
         ? null
@@ -273,11 +285,18 @@ export function createRuntime(
     needs,
     keyOf: (path) => keys.get(path) ?? null,
     learnedTokens: (quota) => {
-      const spec = specs.get(quota);
-      if (spec === undefined) return false;
-      return ledger
-        .account(spec)
-        .learned.some((limit) => "unit" in limit && limit.unit !== "requests");
+      const now = clock.now();
+      const before = learnedTokens.get(quota);
+      if (before !== undefined && now < before.until) return before.found;
+      const name = `quota ${quota.name}`;
+      // The quota's account, or any of its copies: by key, model or credential.
+      const found = [...ledger.accounts()].some(
+        (account) =>
+          account.learned.some((limit) => "unit" in limit && limit.unit !== "requests") &&
+          (account.name === name || account.name.startsWith(`${name} `)),
+      );
+      learnedTokens.set(quota, { found, until: now + rememberLearnedMs });
+      return found;
     },
   } satisfies Runtime);
 }

@@ -2,12 +2,6 @@ import type { Config } from "./schema.ts";
 
 /** Keys that are read and checked, and that this version does nothing with yet. */
 const rows: readonly { key: string; isSet: (config: Config) => boolean }[] = [
-  { key: "forward_proxy.enabled", isSet: (config) => config.forward_proxy.enabled },
-  { key: "forward_proxy.blocklist", isSet: (config) => config.forward_proxy.blocklist.length > 0 },
-  {
-    key: "forward_proxy.blocked_ips",
-    isSet: (config) => config.forward_proxy.blocked_ips.length > 0,
-  },
   { key: "inference.workers", isSet: ({ inference }) => inference.workers.length > 0 },
 ];
 

@@ -1,7 +1,8 @@
 import type { ClientCost } from "../client/algorithm.ts";
 import { refusalError } from "../client/refusal.ts";
 import { ProxyError } from "../errors.ts";
-import { routeRequest } from "../routing/target.ts";
+import { parseHost } from "../routing/host.ts";
+import { routeRequest, routeToHost } from "../routing/target.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Deadlines } from "../upstream/deadlines.ts";
 import { createDeadlines } from "../upstream/deadlines.ts";
@@ -104,6 +105,29 @@ export class Pipeline {
     return this.#answer(request, fields, connection, runtime, route, exchange);
   }
 
+  /**
+   * Answers a request that was made as to a forward proxy: it goes to the host that it names, which is never Cooldown
+   * itself, and by http unless a rule says otherwise.
+   */
+  handleAbsolute(
+    request: Request,
+    connection: Connection,
+    runtime: Runtime,
+  ): Response | Promise<Response> {
+    const target = targetOf(request.url);
+    const fields = fieldsOf(request.headers);
+    const exchange = this.#begin(request, fields, target, connection);
+    try {
+      const host = parseHost(fields["host"] ?? "");
+      if (host === null) throw new ProxyError("INVALID_REQUEST", "The URL has no usable host.");
+      const route = routeToHost(runtime.routing, host, target);
+      const plain = { ...route, base: `http://${route.host}` };
+      return this.#answer(request, fields, connection, runtime, plain, exchange);
+    } catch (error) {
+      return this.#fail(error, exchange, request.signal);
+    }
+  }
+
   async #answer(
     request: Request,
     fields: Fields,
@@ -128,6 +152,7 @@ export class Pipeline {
     exchange: Exchange,
   ): Promise<Response> {
     const { core, learning } = this.#parts;
+    refuseBlocked(runtime, connection);
     exchange.client = runtime.identifier.identify(fields, connection);
     const incoming = new Incoming(request, fields, runtime);
 
@@ -244,6 +269,15 @@ export class Pipeline {
     exchange.finish(error.status, error.code.toLowerCase());
     return reply;
   }
+}
+
+/** @throws ProxyError `IP_BLOCKED` */
+function refuseBlocked({ blocklist }: Runtime, connection: Connection): void {
+  if (!blocklist.hasClients || !blocklist.blocksClient(connection.peer())) return;
+  throw new ProxyError(
+    "IP_BLOCKED",
+    "Your address is not served here (forward_proxy.blocked_ips).",
+  );
 }
 
 /** Path and query of a URL as they were received. */

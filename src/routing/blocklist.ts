@@ -10,6 +10,8 @@ import { createDomainTable } from "./rules.ts";
 export interface Blocklist {
   /** Whether requests for `host` are refused. */
   blocksHost(host: Host): boolean;
+  /** Whether any clients are refused at all. */
+  readonly hasClients: boolean;
   /** Whether the client at `address` is refused; null, an unknown one, is not. */
   blocksClient(address: string | null): boolean;
 }
@@ -35,6 +37,7 @@ export function createBlocklist(
   return {
     blocksHost: ({ name, port }) =>
       domains.length > 0 && table.find({ name: canonical(name), port }) !== null,
+    hasClients: networks.length > 0,
     blocksClient: (address) => address !== null && clients(address),
   };
 }

@@ -18,6 +18,8 @@ export interface Routing<R extends Upstreamed, Q extends Upstreamed> {
   quotasOf(host: Host): readonly QuotaCandidate<Q>[];
   /** Whether domains that nothing is said about may be asked for from other machines. */
   openToUnknownDomains: boolean;
+  /** Whether requests for a host are refused, whatever rules say. */
+  blocks(host: Host): boolean;
   /** What was found for `Host` headers that name something with a rule or quota of its own. Bounded. */
   known: Map<string, KnownHost<R, Q>>;
 }
@@ -156,6 +158,21 @@ function routeToPrefix<R extends Upstreamed, Q extends Upstreamed>(
   return routeTo(lookUp(routing, host), after.startsWith("/") ? after : `/${after}`, "proxy");
 }
 
+/** The route of what the forward proxy is asked for. @throws ProxyError as `routeRequest` does, and for Cooldown itself */
+export function routeToHost<R extends Upstreamed, Q extends Upstreamed>(
+  routing: Routing<R, Q>,
+  host: Host,
+  target: string,
+): UpstreamRoute<R, Q> {
+  if (routing.self.is(host)) {
+    throw new ProxyError(
+      "ADDRESS_NOT_ALLOWED",
+      "This is Cooldown itself, which is not reached through its own forward proxy.",
+    );
+  }
+  return routeTo(lookUp(routing, host), target, "host");
+}
+
 function routeTo<R, Q>(
   { host, hostname, base, rule, quotas }: KnownHost<R, Q>,
   target: string,
@@ -164,11 +181,17 @@ function routeTo<R, Q>(
   return { kind: "upstream", via, host, hostname, base, target, rule, quotas, trusted: false };
 }
 
-/** @throws ProxyError `DOMAIN_NOT_ALLOWED` where other machines may not ask for `host` */
+/** @throws ProxyError `DOMAIN_BLOCKED`, and `DOMAIN_NOT_ALLOWED` where other machines may not ask for `host` */
 function lookUp<R extends Upstreamed, Q extends Upstreamed>(
   routing: Routing<R, Q>,
   host: Host,
 ): KnownHost<R, Q> {
+  if (routing.blocks(host)) {
+    throw new ProxyError(
+      "DOMAIN_BLOCKED",
+      `${host.name} is on the blocklist of this proxy (forward_proxy.blocklist).`,
+    );
+  }
   const rule = routing.rules.find(host);
   const quotas = routing.quotasOf(host);
   const name = formatHost(host);

@@ -24,6 +24,7 @@ import { openLearned } from "../storage/learned.ts";
 import { createNeeds } from "../tokens/need.ts";
 import { createOutputPredictor } from "../tokens/output.ts";
 import { createRatios } from "../tokens/ratio.ts";
+import { forwardUrl, startForward } from "./forward.ts";
 import type { Listener } from "./http.ts";
 import { listen } from "./http.ts";
 import { quotaStats, statsOf } from "./stats.ts";
@@ -137,6 +138,14 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
       machineAddresses,
     });
   runtime = createRuntime(core, config, selfOf(config));
+  const forward = await startForward({
+    core,
+    pipeline,
+    server: `cooldown/${version}`,
+    runtime: () => runtime,
+  });
+  if (forward !== null)
+    log.info(`forward proxy on ${forwardUrl(forward, config.forward_proxy.host)}`);
   // Not at once: loading a vocabulary holds the first answers up.
   const cancelWarmUp = clock.at(clock.now() + warmUpAfterMs, () => void counter.warmUp());
 
@@ -184,13 +193,14 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
     cancelWarmUp();
     scheduler.drain(graceMs);
     listener.stopAccepting();
+    forward?.stopAccepting();
     const inTime = await Promise.race([
-      pipeline.idle().then(() => true),
+      Promise.all([pipeline.idle(), forward?.idle()]).then(() => true),
       new Promise<false>((resolve) => void clock.at(clock.now() + graceMs, () => resolve(false))),
     ]);
     if (!inTime)
       log.warn("requests were cut off by shutdown_timeout", { in_flight: pipeline.running });
-    await listener.close();
+    await Promise.all([listener.close(), forward?.close()]);
     counter.close();
     runtime.upstream.close();
     learned?.close();
@@ -225,6 +235,10 @@ function changedFixedKeys(before: Config, after: Config): string[] {
   const changed: string[] = fixedKeys
     .filter((key) => !Bun.deepEquals(before.server[key], after.server[key]))
     .map((key) => `server.${key}`);
+  const { host, port, enabled } = before.forward_proxy;
+  const { host: nextHost, port: nextPort, enabled: nextEnabled } = after.forward_proxy;
+  if (host !== nextHost || port !== nextPort || enabled !== nextEnabled)
+    changed.push("forward_proxy");
   if (before.limiter !== after.limiter) changed.push("limiter");
   if (!Bun.deepEquals(before.storage, after.storage)) changed.push("storage");
   return changed;

@@ -42,7 +42,7 @@ function routing(
     machineAddresses: () => ["10.0.0.5", "fe80::1%eth0"],
     ...listening,
   });
-  return { self, rules, quotasOf, openToUnknownDomains, known: new Map() };
+  return { self, rules, quotasOf, openToUnknownDomains, known: new Map(), blocks: () => false };
 }
 
 function codeOf(run: () => unknown): string {
