@@ -115,15 +115,15 @@ function secured(
       ...(isIP(name) === 0 ? { servername: name } : { host: name }),
       ...(authorities === null ? {} : { ca: [...authorities] }),
     });
-    const finish = (error: unknown): void => {
+    const finish = (error: Error | null): void => {
       stop();
       signal.removeEventListener("abort", abandon);
       if (error === null) return resolve(secure);
       secure.destroy();
       socket.destroy();
-      reject(error instanceof Error ? error : new Error("The connection failed"));
+      reject(error);
     };
-    const abandon = (): void => finish(signal.reason);
+    const abandon = (): void => finish(signal.reason as Error);
     const stop = clock.at(clock.now() + connectMs, () =>
       finish(timeoutOf(url, "connection", connectMs)),
     );
