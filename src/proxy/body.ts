@@ -61,16 +61,10 @@ async function collect(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> 
 function whole(request: Request, { pauseMs, deadlines }: Arriving): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const wait = deadlines.begin(() => reject(stopped(pauseMs)));
-    request.bytes().then(
-      (bytes) => {
-        wait.end();
-        resolve(bytes);
-      },
-      (error: Error) => {
-        wait.end();
-        reject(error);
-      },
-    );
+    void request
+      .bytes()
+      .then(resolve, reject)
+      .finally(() => wait.end());
   });
 }
 
