@@ -84,11 +84,11 @@ export class Lease {
     this.#owner.settled(this.path);
   }
 
-  /** Settles with what the request really cost. */
-  commit(actual: Readonly<Cost>): void {
+  /** Settles with what the request really cost, and what the provider goes on counting for it where that is more. */
+  commit(actual: Readonly<Cost>, counted: Readonly<Cost> = actual): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#ledger.settle(this.#reservation, this.#clock.now(), actual);
+    this.#ledger.settle(this.#reservation, this.#clock.now(), actual, counted);
     this.#owner.settled(this.path);
   }
 

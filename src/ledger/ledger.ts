@@ -66,8 +66,16 @@ export interface Ledger {
     unit: Unit | null,
     window: WindowName | null,
   ): void;
-  /** The final cost is `actual`. */
-  settle(reservation: Reservation, now: number, actual: Readonly<Cost>): void;
+  /**
+   * The final cost is `actual`; `counted` is what the provider goes on counting for it, where that is more (it counts
+   * on arrival, and takes nothing back). That is what is charged, and `actual` what is called used.
+   */
+  settle(
+    reservation: Reservation,
+    now: number,
+    actual: Readonly<Cost>,
+    counted?: Readonly<Cost>,
+  ): void;
   /** The request never left: nothing is charged. */
   release(reservation: Reservation, now: number): void;
 

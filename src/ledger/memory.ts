@@ -96,10 +96,19 @@ export class MemoryLedger implements Ledger {
     tellRefused(account, reservation, now, unit, window);
   }
 
-  settle(reservation: Reservation, now: number, actual: Readonly<Cost>): void {
+  settle(
+    reservation: Reservation,
+    now: number,
+    actual: Readonly<Cost>,
+    counted: Readonly<Cost> = actual,
+  ): void {
     if (!reservation.open) return;
     reservation.open = false;
-    each(reservation, (limit, entry) => limit.settle(entry, now, amountOf(actual, limit.unit)));
+    each(reservation, (limit, entry) => {
+      limit.settle(entry, now, amountOf(counted, limit.unit));
+      const unreported = amountOf(counted, limit.unit) - amountOf(actual, limit.unit);
+      if (unreported > 0) limit.withhold?.(now, unreported);
+    });
   }
 
   release(reservation: Reservation, now: number): void {

@@ -158,9 +158,14 @@ export class SqliteLedger implements Ledger {
     this.#memory.refused(account, reservation, now, unit, window);
   }
 
-  settle(reservation: Reservation, now: number, actual: Readonly<Cost>): void {
+  settle(
+    reservation: Reservation,
+    now: number,
+    actual: Readonly<Cost>,
+    counted: Readonly<Cost> = actual,
+  ): void {
     if (!reservation.open) return;
-    this.#memory.settle(reservation, now, actual);
+    this.#memory.settle(reservation, now, actual, counted);
     this.#close(reservation);
   }
 

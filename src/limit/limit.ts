@@ -103,6 +103,11 @@ export interface Limit {
   arrived(entry: Entry, now: number): void;
   /** The final charge is `actual` units: less is given back, more is carried as debt. */
   settle(entry: Entry, now: number, actual: number): void;
+  /**
+   * Of what was settled, `amount` units are in nobody's answer: the provider counted them on arrival and keeps them.
+   * They are charged all the same, and left out of what `usage` calls used.
+   */
+  withhold?(now: number, amount: number): void;
   /** The request never left: nothing of it stays. */
   release(entry: Entry, now: number): void;
 

@@ -40,6 +40,9 @@ export abstract class Metered {
   #peaksFrom = 0;
   #told: Told | null = null;
   #configured: number;
+  /** What was settled beyond what answers reported, and until when it matters; the first to end comes first. */
+  readonly #withheld = new Deque<{ readonly until: number; readonly amount: number }>();
+  #withheldSum = 0;
   /** What an answer said remains, of what limit, and when. */
   #remaining = 0;
   #remainingOf = Infinity;
@@ -77,6 +80,21 @@ export abstract class Metered {
     if (this.#peaks !== null) this.#peaks.see(now, this.charged());
     if (outlook !== null) this.forecast.add(entry, now, outlook);
     return entry;
+  }
+
+  withhold(now: number, amount: number): void {
+    this.#withheld.push({ until: now + windowMs[this.window], amount });
+    this.#withheldSum += amount;
+  }
+
+  /** Units charged that no answer has reported. */
+  protected unreported(now: number): number {
+    for (let first = this.#withheld.at(0); first !== undefined; first = this.#withheld.at(0)) {
+      if (first.until > now) break;
+      this.#withheld.shift();
+      this.#withheldSum -= first.amount;
+    }
+    return this.#withheldSum;
   }
 
   sent(entry: Entry, now: number): void {

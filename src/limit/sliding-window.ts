@@ -217,9 +217,10 @@ export class SlidingWindow extends Metered implements Limit {
   usage(now: number): LimitUsage {
     this.advance(now);
     const reserved = this.held + this.#open;
-    const used = this.#used - this.#open;
+    const charged = this.#used - this.#open;
+    const used = Math.max(0, charged - this.unreported(now));
     const foreign = this.others(now);
-    const remaining = Math.max(0, this.limit - used - reserved - foreign);
+    const remaining = Math.max(0, this.limit - charged - reserved - foreign);
     const usage = { limit: this.limit, used, reserved, remaining };
     return foreign > 0 ? { ...usage, foreign } : usage;
   }

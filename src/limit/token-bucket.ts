@@ -128,7 +128,7 @@ export class TokenBucket extends Metered implements Limit {
     const open = Math.min(missing, Math.ceil(this.#open / this.#windowMs));
     const others = Math.min(missing - open, Math.floor(this.#others / this.#windowMs));
     const remaining = Math.max(0, this.limit - this.held - missing - this.others(now));
-    const used = missing - open - others;
+    const used = Math.max(0, missing - open - others - this.unreported(now));
     const usage = { limit: this.limit, used, reserved: this.held + open, remaining };
     const foreign = others + this.others(now);
     return foreign > 0 ? { ...usage, foreign } : usage;

@@ -31,6 +31,8 @@ export interface Estimate {
   ended(): void;
   /** What an answer with `usage` costs. */
   charge(usage: Usage): Cost;
+  /** What the provider goes on counting for it, where it takes nothing back of what it counted on arrival. */
+  counted(usage: Usage): Cost;
   /** What an answer without usage costs, of which about `output` tokens were seen. */
   chargeSeen(output: number): Cost;
   /** Takes in what a complete answer has shown. */
@@ -109,6 +111,13 @@ function price(
     started: () => count(1),
     ended: () => count(-1),
     charge: (usage) => chargeFor(provider, usage),
+    counted: (usage) =>
+      chargeFor(provider, usage, {
+        input,
+        maxOutput: cap,
+        predictedOutput: expected ?? 0,
+        promptCharacters,
+      }),
     chargeSeen: (seen) => chargeFor(provider, usageOf(input, seen)),
     learn(usage, stoppedForLength, ms) {
       ratios.learn(key, counted, usage.input, density);

@@ -160,8 +160,14 @@ export class Exchange {
   /**
    * Ends the request. Calls after the first change nothing.
    * @param charged what it cost; null: what was reserved, if it left at all
+   * @param counted what the provider goes on counting for it
    */
-  finish(status: number, outcome: string, charged: Readonly<Cost> | null = null): void {
+  finish(
+    status: number,
+    outcome: string,
+    charged: Readonly<Cost> | null = null,
+    counted: Readonly<Cost> | null = charged,
+  ): void {
     if (!this.#open) return;
     this.#open = false;
     const { clock, log, metrics } = this.#observers;
@@ -170,7 +176,7 @@ export class Exchange {
     const actual = charged ?? lease?.reserved ?? oneRequest;
     if (sentAt !== null) {
       estimate?.ended();
-      lease?.commit(actual);
+      lease?.commit(actual, counted ?? actual);
     } else lease?.cancel();
     this.#settleClient(sentAt === null ? null : actual);
 

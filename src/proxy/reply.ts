@@ -73,7 +73,8 @@ export function relay(
   const settle = (settlement: Settlement | null): void => {
     if (settlement?.usage && settlement.sound)
       estimate?.learn(settlement.usage, settlement.stoppedForLength, exchange.upstreamMs);
-    exchange.finish(status, outcomeOf(status), settlement?.charged ?? chargedWithout());
+    const charged = settlement?.charged ?? chargedWithout();
+    exchange.finish(status, outcomeOf(status), charged, settlement?.counted ?? charged);
   };
   /** What an answer that says nothing about tokens costs; null: as reserved. */
   const chargedWithout = (): Readonly<Cost> | null =>

@@ -13,6 +13,8 @@ const bytesPerToken = 4;
 /** What an answer has turned out to cost. */
 export interface Settlement {
   readonly charged: Readonly<Cost>;
+  /** What the provider goes on counting for it; see `Estimate.counted`. */
+  readonly counted: Readonly<Cost>;
   /** As reported; null where the cost had to be estimated. */
   readonly usage: Usage | null;
   /** Whether the answer stopped because its cap on output was reached. */
@@ -48,8 +50,23 @@ export function answerReader(
 
 /** Where an answer's body tells nothing: its headers, or else what was reserved. */
 function unread(reserved: Readonly<Cost>, estimate: Estimate, usage: Usage | null): Settlement {
-  const charged = usage === null ? reserved : estimate.charge(usage);
-  return { charged, usage, stoppedForLength: false, sound: false };
+  return {
+    ...costOf(estimate, usage, () => reserved),
+    usage,
+    stoppedForLength: false,
+    sound: false,
+  };
+}
+
+/** What an answer costs by its usage, or where it has none as `otherwise` says. */
+function costOf(
+  estimate: Estimate,
+  usage: Usage | null,
+  otherwise: () => Readonly<Cost>,
+): Pick<Settlement, "charged" | "counted"> {
+  if (usage !== null) return { charged: estimate.charge(usage), counted: estimate.counted(usage) };
+  const charged = otherwise();
+  return { charged, counted: charged };
 }
 
 function streamReader(
@@ -63,7 +80,7 @@ function streamReader(
       const { usage: seen, outputTokensSeen, stoppedForLength, finished, failed } = meter.end();
       const usage = seen ?? inHeaders;
       return {
-        charged: usage === null ? estimate.chargeSeen(outputTokensSeen) : estimate.charge(usage),
+        ...costOf(estimate, usage, () => estimate.chargeSeen(outputTokensSeen)),
         usage,
         stoppedForLength,
         sound: finished && !failed,
@@ -88,7 +105,7 @@ function jsonReader(
       const usage = seen ?? inHeaders;
       const estimated = Math.ceil(bytes.byteLength / bytesPerToken);
       return {
-        charged: usage === null ? estimate.chargeSeen(estimated) : estimate.charge(usage),
+        ...costOf(estimate, usage, () => estimate.chargeSeen(estimated)),
         usage,
         stoppedForLength,
         sound: true,

@@ -346,3 +346,14 @@ describe("properties", () => {
     );
   });
 });
+
+test("what a provider counts beyond the answer's usage takes room and is not called used", () => {
+  const now = start;
+  const limit = new SlidingWindow(spec(1_000, 0));
+  const entry = limit.charge(now, 800, null);
+  limit.settle(entry, now, 800);
+  limit.withhold(now, 700);
+  expect(limit.usage(now)).toMatchObject({ used: 100, reserved: 0, remaining: 200 });
+  expect([limit.fits(now, 200), limit.fits(now, 201)]).toEqual([true, false]);
+  expect(limit.usage(now + 61_000)).toMatchObject({ used: 0, remaining: 1_000 });
+});
