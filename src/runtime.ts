@@ -38,6 +38,7 @@ import type { Blocklist } from "./routing/blocklist.ts";
 import { createBlocklist } from "./routing/blocklist.ts";
 import { createDomainTable, createGlob, createQuotaTable } from "./routing/rules.ts";
 import { clientsMigration } from "./storage/clients.ts";
+import { overridesMigration } from "./storage/overrides.ts";
 import { learnedMigration } from "./storage/learned.ts";
 import { openDatabase } from "./storage/sqlite.ts";
 import type { Deadlines } from "./upstream/deadlines.ts";
@@ -131,7 +132,7 @@ export interface Opened {
  * The steps by which the store came to be as it is, in the order in which they were added: their places are its
  * versions, so new ones go to the end, whoever's they are.
  */
-const migrations = [...ledgerMigrations, learnedMigration, clientsMigration];
+const migrations = [...ledgerMigrations, learnedMigration, clientsMigration, overridesMigration];
 
 /** Opens where usage is kept, as the configuration says; the clock goes on from what the store has seen. */
 export function openLedger(config: Config): Opened {

@@ -67,7 +67,7 @@ const server = v.pipe(
   })),
 );
 
-const rateLimit = section({
+export const rateLimitKeys = section({
   domain: domain("wildcard"),
   requests_per_second: nullish(decimal({ min: 0, exclusive: true }), 1),
   burst: nullish(whole(1), 1),
@@ -76,7 +76,7 @@ const rateLimit = section({
   ...concurrency,
 });
 
-const defaultRateLimitKeys = section({
+export const defaultRateLimitKeys = section({
   requests_per_second: nullish(decimal({ min: 0, exclusive: true }), 1),
   burst: nullish(whole(1), 1),
   ...queueing,
@@ -92,7 +92,7 @@ const defaultRateLimit = v.pipe(
   })),
 );
 
-const cerebrasLimits = section({
+export const cerebrasLimitKeys = section({
   rpm_limit: nullish(whole(1), 1_000),
   tpm_limit: nullish(whole(1), 1_000_000),
   ...queueing,
@@ -114,26 +114,28 @@ export const quotaLimits = {
   total_tpm: nullish(whole(1), null),
 } as const;
 
+export const quotaKeys = section({
+  name: nullish(text(readName), null),
+  domain: oneOrMore((name) => readDomain(name, { wildcard: true }), "domain"),
+  models: nullish(
+    oneOrMore((glob) => ({ value: glob }), "pattern of model names"),
+    ["*"],
+  ),
+  per: nullish(list(oneOf(["model", "credential"])), []),
+  provider: nullish(oneOf(providers), null),
+  algorithm: nullish(oneOf(["sliding_window", "token_bucket"]), "sliding_window"),
+  arrival_margin: nullish(duration("zero"), null),
+  ...quotaLimits,
+  ...concurrency,
+  ...queueing,
+  priority_threshold: nullish(decimal({ min: 0, max: 1 }), 0.7),
+  upstream: nullish(upstreamUrl(), null),
+  api_keys: nullish(list(secret()), []),
+  right_size_max_tokens: nullish(flag(), false),
+});
+
 const quota = v.pipe(
-  section({
-    name: nullish(text(readName), null),
-    domain: oneOrMore((name) => readDomain(name, { wildcard: true }), "domain"),
-    models: nullish(
-      oneOrMore((glob) => ({ value: glob }), "pattern of model names"),
-      ["*"],
-    ),
-    per: nullish(list(oneOf(["model", "credential"])), []),
-    provider: nullish(oneOf(providers), null),
-    algorithm: nullish(oneOf(["sliding_window", "token_bucket"]), "sliding_window"),
-    arrival_margin: nullish(duration("zero"), null),
-    ...quotaLimits,
-    ...concurrency,
-    ...queueing,
-    priority_threshold: nullish(decimal({ min: 0, max: 1 }), 0.7),
-    upstream: nullish(upstreamUrl(), null),
-    api_keys: nullish(list(secret()), []),
-    right_size_max_tokens: nullish(flag(), false),
-  }),
+  quotaKeys,
   v.transform((given) => ({
     ...given,
     name: given.name ?? given.domain[0] ?? "",
@@ -188,9 +190,9 @@ export const configSchema = section({
     {},
   ),
   extra_ca: nullish(text(), null),
-  rate_limits: nullish(list(rateLimit), []),
+  rate_limits: nullish(list(rateLimitKeys), []),
   default_rate_limit: defaultRateLimit,
-  cerebras_limits: nullish(cerebrasLimits, {}),
+  cerebras_limits: nullish(cerebrasLimitKeys, {}),
   quotas: nullish(list(quota), []),
   default_upstream: nullish(upstreamUrl(), "https://api.openai.com"),
   models: nullish(list(section({ match: text(), upstream: upstreamUrl() })), []),

@@ -4,6 +4,7 @@ import type { Context } from "hono";
 import { flatMetrics } from "../observe/stats.ts";
 import { guard } from "./guard.ts";
 import { refuse } from "./refuse.ts";
+import { changeLimit, listLimits, resetClient, showClient, showLimit } from "./steering.ts";
 import type { ControlCaller, ControlSources } from "./sources.ts";
 
 interface Env {
@@ -18,11 +19,16 @@ export interface Control {
 type Handler = (context: Context<Env>, sources: ControlSources) => Response | Promise<Response>;
 
 /** Path, method, handler: a route is a row. HEAD goes with GET, and other methods get 405 with `Allow`. */
-const routes: readonly { path: string; method: "GET" | "DELETE"; handle: Handler }[] = [
+const routes: readonly { path: string; method: "GET" | "PATCH" | "DELETE"; handle: Handler }[] = [
   { path: "/health", method: "GET", handle: health },
   { path: "/stats", method: "GET", handle: (context, sources) => context.json(sources.stats()) },
   { path: "/metrics", method: "GET", handle: metrics },
   { path: "/cache", method: "DELETE", handle: clearCache },
+  { path: "/api/limits", method: "GET", handle: listLimits },
+  { path: "/api/limits/:name", method: "GET", handle: showLimit },
+  { path: "/api/limits/:name", method: "PATCH", handle: changeLimit },
+  { path: "/api/clients/:id", method: "GET", handle: showClient },
+  { path: "/api/clients/:id", method: "DELETE", handle: resetClient },
 ];
 
 /** Makes the control routes over what the running program knows about itself. */

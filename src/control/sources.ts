@@ -13,9 +13,29 @@ export interface ControlSources {
   /** Forgets all answers that are kept; gives how many there were. */
   clearCache(): number;
   readonly metrics: { text(): Promise<string>; readonly contentType: string };
+  /** All limits, in the order of the file. */
+  limits(): readonly NamedLimit[];
+  /**
+   * Changes a limit, at once and until the file does.
+   * @param given keys and values as they would stand in the file
+   * @throws Error if the change cannot be stored: then nothing has changed
+   */
+  changeLimit(name: string, given: unknown): LimitChange;
+  /** What a client has left of its own limit; null if it is not known. */
+  client(id: string): object | null;
+  /** Gives a client its whole allowance; false if it is not known. */
+  resetClient(id: string): boolean;
   /** What callers from other machines must present; null: they are not let in. */
   adminToken(): string | null;
 }
+
+/** A limit as it is shown. */
+interface NamedLimit {
+  readonly name: string;
+}
+
+/** The limit as it is now; what is wrong with what was asked for; or null, there is no such limit. */
+export type LimitChange = { limit: NamedLimit } | { problem: string } | null;
 
 /** Who asks. */
 export interface ControlCaller {

@@ -20,6 +20,7 @@ import { createRuntime, openLedger } from "../runtime.ts";
 import type { TokenizerFile } from "../tokens/counter.ts";
 import { createTokenCounter } from "../tokens/counter.ts";
 import { keepClients } from "../storage/clients.ts";
+import { openOverrides } from "../storage/overrides.ts";
 import { openLearned } from "../storage/learned.ts";
 import { createNeeds } from "../tokens/need.ts";
 import { createOutputPredictor } from "../tokens/output.ts";
@@ -27,6 +28,7 @@ import { createRatios } from "../tokens/ratio.ts";
 import { forwardUrl, startForward } from "./forward.ts";
 import type { Listener } from "./http.ts";
 import { listen } from "./http.ts";
+import { createSteering } from "./steering.ts";
 import { quotaStats, statsOf } from "./stats.ts";
 import { followCertificate, readCertificate } from "./tls.ts";
 
@@ -89,8 +91,12 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   learned?.keep("ratio/1", learning.ratios.keys);
   learned?.keep("need/1", learning.needs.keys);
   let draining = false;
+  const steering = createSteering(config, database && openOverrides(database), log);
   // Assigned before anything can ask for it: requests are handled in later turns than this one.
   let runtime: Runtime;
+  const adopt = (next: Config): void => {
+    runtime = createRuntime(core, next, selfOf(next), runtime);
+  };
 
   const control = createControl({
     version,
@@ -102,6 +108,14 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
       const removed = runtime.cache?.clear() ?? 0;
       log.info("cache cleared", { removed });
       return removed;
+    },
+    limits: () => steering.limits(),
+    changeLimit: (name, given) => steering.change(name, given, adopt),
+    client: (id) => clients.get(id),
+    resetClient: (id) => {
+      const isKnown = clients.reset(id);
+      if (isKnown) log.info("client reset", { client: id });
+      return isKnown;
     },
     metrics,
     adminToken: () => runtime.config.server.admin_token,
@@ -137,7 +151,7 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
       defaultPort: tls === null ? 80 : 443,
       machineAddresses,
     });
-  runtime = createRuntime(core, config, selfOf(config));
+  runtime = createRuntime(core, steering.config, selfOf(config));
   const forward = await startForward({
     core,
     pipeline,
@@ -171,7 +185,7 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
         log.warn(`needs a restart to change: ${needsRestart.join(", ")}`);
       if (!Bun.deepEquals(next.config.tokenizers, runtime.config.tokenizers))
         counter.use(tokenizersOf(next.config));
-      runtime = createRuntime(core, next.config, selfOf(next.config), runtime);
+      steering.load(next.config, adopt);
       log.setLevel(next.config.server.log_level);
       log.info("configuration reloaded", { source: next.source });
     } catch (error) {

@@ -26,6 +26,10 @@ const stats: Stats = {
   clients: { tracked: 1, limited: 0 },
 };
 
+function raise(message: string): never {
+  throw new Error(message);
+}
+
 function sources(change: Partial<ControlSources> = {}): ControlSources {
   return {
     version: "1.2.3",
@@ -34,6 +38,17 @@ function sources(change: Partial<ControlSources> = {}): ControlSources {
     ready: () => true,
     stats: () => stats,
     clearCache: () => 3,
+    limits: () => [{ name: "*.example.com", rpm: 5 }],
+    changeLimit: (name, given) =>
+      name === "broken"
+        ? raise("disk full")
+        : name !== "*.example.com"
+          ? null
+          : JSON.stringify(given) === '{"rpm":7}'
+            ? { limit: { name, rpm: 7 } as { name: string } }
+            : { problem: "rpm: must be a whole number" },
+    client: (id) => (id === "ip:::1" || id === "header:a/b" ? { id } : null),
+    resetClient: (id) => id === "ip:::1",
     metrics: {
       text: () => Promise.resolve("cooldown_x 1\n"),
       contentType: "text/plain; version=0.0.4; charset=utf-8",
@@ -45,15 +60,20 @@ function sources(change: Partial<ControlSources> = {}): ControlSources {
 
 interface Ask extends Partial<ControlCaller> {
   method?: string;
+  body?: string;
   headers?: Record<string, string>;
   sources?: Partial<ControlSources>;
 }
 
 async function ask(
   path: string,
-  { method = "GET", headers = {}, sources: change, ...caller }: Ask = {},
+  { method = "GET", headers = {}, body, sources: change, ...caller }: Ask = {},
 ) {
-  const request = new Request(`http://localhost:8080${path}`, { method, headers });
+  const request = new Request(`http://localhost:8080${path}`, {
+    method,
+    headers,
+    body: body ?? null,
+  });
   const response = await createControl(sources(change)).fetch(request, {
     peer: "127.0.0.1",
     ...caller,
@@ -143,6 +163,49 @@ describe("what is not there", () => {
       expect(answer.headers.get("allow")).toBe("GET, HEAD");
       expect(answer.json().error.request_id).toMatch(/\S/);
     },
+  );
+});
+
+test("DELETE /cache says how many answers there were", async () => {
+  const answer = await ask("/cache", { method: "DELETE" });
+  expect(answer.json()).toEqual({ message: "Cache cleared successfully", removed: 3 });
+  expect((await ask("/cache")).headers.get("allow")).toBe("DELETE");
+});
+
+describe("limits", () => {
+  test("are listed, and shown by their names", async () => {
+    expect((await ask("/api/limits")).json()).toEqual({
+      limits: [{ name: "*.example.com", rpm: 5 }],
+    });
+    expect((await ask("/api/limits/*.example.com")).json().rpm).toBe(5);
+    expect((await ask("/api/limits/%2A.example.com")).json().rpm).toBe(5);
+    expect((await ask("/api/limits/other")).json().error.code).toBe("NOT_FOUND");
+  });
+
+  test.each([
+    ["*.example.com", '{"rpm":7}', 200, undefined],
+    ["*.example.com", '{"rpm":"x"}', 400, "INVALID_REQUEST"],
+    ["*.example.com", "not JSON", 400, "INVALID_REQUEST"],
+    ["*.example.com", "", 400, "INVALID_REQUEST"],
+    ["*.example.com", `{"rpm":7,"x":"${"x".repeat(70_000)}"}`, 400, "INVALID_REQUEST"],
+    ["other", '{"rpm":7}', 404, "NOT_FOUND"],
+    ["broken", '{"rpm":7}', 503, "STORE_UNAVAILABLE"],
+  ])("PATCH %s %p is %d %p", async (name, body, status, code) => {
+    const answer = await ask(`/api/limits/${name}`, { method: "PATCH", body });
+    expect([answer.status, answer.json().error?.code]).toEqual([status, code]);
+    if (status === 200) expect(answer.json()).toEqual({ name, rpm: 7 });
+  });
+});
+
+test("clients are shown and reset by their ids, encoded where they have to be", async () => {
+  expect((await ask("/api/clients/ip:::1")).json()).toEqual({ id: "ip:::1" });
+  expect((await ask("/api/clients/header:a%2Fb")).json()).toEqual({ id: "header:a/b" });
+  expect((await ask("/api/clients/ip:::1", { method: "DELETE" })).status).toBe(200);
+  const unknown = await ask("/api/clients/key:x", { method: "DELETE" });
+  expect([unknown.status, unknown.json().error.code]).toEqual([404, "NOT_FOUND"]);
+  expect((await ask("/api/clients/key:x")).status).toBe(404);
+  expect((await ask("/api/clients/key:x", { method: "POST" })).headers.get("allow")).toBe(
+    "GET, HEAD, DELETE",
   );
 });
 
