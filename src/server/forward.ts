@@ -21,7 +21,7 @@ export interface ForwardParts {
   /** What we call ourselves: `cooldown/<version>`. */
   readonly server: string;
   /** The configuration in force. */
-  runtime(): Runtime;
+  readonly runtime: () => Runtime;
 }
 
 /**

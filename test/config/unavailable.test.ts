@@ -11,6 +11,9 @@ test("defaults warn of nothing", () => {
   expect(warningsOf("")).toEqual([]);
 });
 
-test.each([])("%p is said to have no effect", (yaml, key) => {
-  expect(warningsOf(yaml)).toEqual([`${key} is set, and has no effect in this version yet`]);
-});
+test.each([['inference: { workers: ["127.0.0.1:50051"] }', "inference.workers"]])(
+  "%p is said to have no effect",
+  (yaml, key) => {
+    expect(warningsOf(yaml)).toEqual([`${key} is set, and has no effect in this version yet`]);
+  },
+);
