@@ -1,4 +1,3 @@
-import type { Database } from "bun:sqlite";
 import { Path } from "./admission/path.ts";
 import type { Scheduler } from "./admission/scheduler.ts";
 import type { Identifier } from "./client/identity.ts";
@@ -9,7 +8,6 @@ import type { Coalescer } from "./cache/coalescer.ts";
 import { createCoalescer } from "./cache/coalescer.ts";
 import { ResponseCache } from "./cache/response-cache.ts";
 import type { Clock } from "./clock.ts";
-import { systemClock } from "./clock.ts";
 import type { Share } from "./config/quotas.ts";
 import { adopt } from "./config/adopt.ts";
 import {
@@ -23,12 +21,8 @@ import {
   ruleAccount,
 } from "./config/quotas.ts";
 import type { Config, QuotaConfig, RateLimitConfig } from "./config/schema.ts";
-import { OperationError } from "./errors.ts";
 import type { Account, AccountSpec } from "./ledger/account.ts";
 import type { Ledger } from "./ledger/ledger.ts";
-import { MemoryLedger } from "./ledger/memory.ts";
-import { ledgerMigrations } from "./ledger/journal.ts";
-import { SqliteLedger } from "./ledger/sqlite.ts";
 import type { Log } from "./observe/log.ts";
 import type { Metrics } from "./observe/metrics.ts";
 import type { Guard } from "./routing/guard.ts";
@@ -37,10 +31,6 @@ import type { Routing, UpstreamRoute } from "./routing/target.ts";
 import type { Blocklist } from "./routing/blocklist.ts";
 import { createBlocklist } from "./routing/blocklist.ts";
 import { createDomainTable, createGlob, createQuotaTable } from "./routing/rules.ts";
-import { clientsMigration } from "./storage/clients.ts";
-import { overridesMigration } from "./storage/overrides.ts";
-import { learnedMigration } from "./storage/learned.ts";
-import { openDatabase } from "./storage/sqlite.ts";
 import type { Deadlines } from "./upstream/deadlines.ts";
 import { createDeadlines } from "./upstream/deadlines.ts";
 import type { Upstream } from "./upstream/upstream.ts";
@@ -118,36 +108,6 @@ export interface Runtime {
     quota: QuotaConfig | null,
     share: Share,
   ): Needs;
-}
-
-/** Where usage is kept. */
-export interface Opened {
-  readonly clock: Clock;
-  readonly ledger: Ledger;
-  /** The same store, for what others keep there; null where nothing outlives the process. Closed by the ledger. */
-  readonly database: Database | null;
-}
-
-/**
- * The steps by which the store came to be as it is, in the order in which they were added: their places are its
- * versions, so new ones go to the end, whoever's they are.
- */
-const migrations = [...ledgerMigrations, learnedMigration, clientsMigration, overridesMigration];
-
-/** Opens where usage is kept, as the configuration says; the clock goes on from what the store has seen. */
-export function openLedger(config: Config): Opened {
-  if (config.limiter === "redis") {
-    throw new OperationError(
-      "limiter: redis is not available in this version; use sqlite or memory.",
-    );
-  }
-  if (config.limiter === "memory" || config.storage.path === ":memory:") {
-    return { clock: systemClock(), ledger: new MemoryLedger(), database: null };
-  }
-  const { path, durability } = config.storage;
-  const database = openDatabase({ path, durability, migrations });
-  const clock = systemClock(SqliteLedger.latestTime(database));
-  return { clock, ledger: new SqliteLedger(database, clock), database };
 }
 
 /**

@@ -23,6 +23,7 @@ const layers: readonly (readonly string[])[] = [
   ["admission"],
   ["inference"],
   ["config"],
+  ["store.ts"],
   ["runtime.ts"],
   ["proxy"],
   ["control"],

@@ -18,6 +18,8 @@ export interface PlannerHost {
   grant(item: Pending, path: Path, now: number): void;
   /** Ends the wait of `item` because its deadline has come. It has left the queue already. */
   expire(item: Pending, now: number): void;
+  /** `item` is the best of its line and does not fit: where room can be fetched, now is the time. */
+  seek(item: Pending, now: number, planner: Planner): void;
 }
 
 /**
@@ -105,6 +107,7 @@ export class Planner {
       this.#expire(now);
       for (const line of this.#lines.values()) line.smart = isSmart(line, now);
       while (this.#step(now));
+      this.#seek(now);
       this.#arm(now);
     } while (this.#again);
     this.#pumping = false;
@@ -116,6 +119,14 @@ export class Planner {
     if (this.#shut) this.#isShut(now);
     for (const head of this.#heads.values()) this.#wakeFor(head, now);
     this.#arm(now);
+  }
+
+  /** The best of each line waits: room for it may be had elsewhere. */
+  #seek(now: number): void {
+    for (const line of this.#lines.values()) {
+      const head = (this.#heads.get(line) ?? line.anyone()) as Pending | null;
+      if (head !== null) this.#host.seek(head, now, this);
+    }
   }
 
   /** Grants the best head, or one that may pass it. False if nothing can go; then it is planned when to look again. */

@@ -13,6 +13,9 @@ import { Planner } from "./planner.ts";
 import type { Path } from "./path.ts";
 import type { AdmissionRequest, Refusal } from "./request.ts";
 
+/** How long to leave a store that cannot be reached, ms: it is tried more often than that. */
+const storeRetryMs = 5_000;
+
 /** Bodies that waiting requests may hold together (contract, section 4). */
 const maxWaitingBytes = 256 * 1024 * 1024;
 
@@ -32,6 +35,7 @@ export class Scheduler implements PlannerHost {
   constructor(clock: Clock, ledger: Ledger) {
     this.clock = clock;
     this.#ledger = ledger;
+    if (ledger.seek !== undefined) ledger.onRoom = (group) => this.#roomIn(group);
   }
 
   /** Requests that wait. */
@@ -136,6 +140,16 @@ export class Scheduler implements PlannerHost {
   }
 
   settled({ group }: Path): void {
+    this.#roomIn(group);
+  }
+
+  seek({ request, cost }: Pending, now: number, planner: Planner): void {
+    this.#ledger.seek?.(now, request.path.choose(cost, now).accounts, cost, (account) =>
+      planner.aheadOf(account),
+    );
+  }
+
+  #roomIn(group: string): void {
     const planner = this.#planners.get(group);
     if (planner === undefined) return;
     if (planner.size > 0 && this.#drainUntil !== null) this.#giveUp(planner, this.#drainUntil);
@@ -161,6 +175,11 @@ export class Scheduler implements PlannerHost {
     const limit = exceeded(path.choose(cost, now).limits, cost);
     if (limit !== null) return tooLarge(request, limit);
     if (firstStart(path, cost, now) > deadlineOf(request, now)) return this.#tooLate(request, now);
+    if (!this.#ledger.healthy()) {
+      const retryAfterMs = storeRetryMs;
+      const message = "Usage cannot be kept at the moment, so nothing goes out. Try again soon.";
+      return { refused: "STORE_UNAVAILABLE", message, retryAfterMs };
+    }
     if (request.again !== null) return null;
     const full = path.accounts.find((account) => account.waiting >= account.spec.maxQueueDepth);
     if (full !== undefined) {

@@ -49,10 +49,14 @@ export class Account {
   /** Replaced as a whole, never changed in place: reservations keep the list they were charged to. */
   #limits: readonly Limit[];
 
-  constructor(spec: AccountSpec) {
+  readonly #create: (spec: LimitSpec) => Limit;
+
+  /** @param create makes its limits: of a ledger that shares them, others than those of this process alone */
+  constructor(spec: AccountSpec, create: (spec: LimitSpec) => Limit = createLimit) {
     this.name = spec.name;
     this.#spec = spec;
-    this.#limits = spec.limits.map(createLimit);
+    this.#create = create;
+    this.#limits = spec.limits.map((limit) => create(limit));
   }
 
   get spec(): AccountSpec {
@@ -141,7 +145,7 @@ export class Account {
     const fresh: Limit[] = [...limits, ...this.#learnedSpecs].map((spec) => {
       const kept = old.get(limitKey(spec));
       kept?.resize(spec);
-      return kept ?? createLimit(spec);
+      return kept ?? this.#create(spec);
     });
     if (this.#hold !== null) fresh.push(this.#hold);
     this.#limits = fresh;

@@ -79,6 +79,19 @@ export interface Ledger {
   /** The request never left: nothing is charged. */
   release(reservation: Reservation, now: number): void;
 
+  /**
+   * The best of those that wait for `accounts` needs `cost`; all that wait for one of them, `ahead`. Only where room
+   * has to be fetched from elsewhere: then `onRoom` is called when some may have come.
+   */
+  seek?(
+    now: number,
+    accounts: readonly Account[],
+    cost: Readonly<Cost>,
+    ahead: (account: Account) => Readonly<Cost>,
+  ): void;
+  /** Set by admission; called with the group of the accounts that may have room. */
+  onRoom?: ((group: string) => void) | null;
+
   /** False while reservations cannot be stored. */
   healthy(): boolean;
   /** Writes what is not written yet and lets the store go. */

@@ -11,9 +11,15 @@ export class MemoryLedger implements Ledger {
   readonly #accounts = new Map<string, Account>();
   #lastId: number;
 
-  /** @param lastId reservations are numbered from the one after it */
-  constructor(lastId = 0) {
+  readonly #make: (spec: AccountSpec) => Account;
+
+  /**
+   * @param lastId reservations are numbered from the one after it
+   * @param make makes accounts
+   */
+  constructor(lastId = 0, make = (spec: AccountSpec): Account => new Account(spec)) {
     this.#lastId = lastId;
+    this.#make = make;
   }
 
   account(spec: AccountSpec): Account {
@@ -22,7 +28,7 @@ export class MemoryLedger implements Ledger {
       if (known.spec !== spec) known.respec(spec);
       return known;
     }
-    const account = new Account(spec);
+    const account = this.#make(spec);
     this.#accounts.set(spec.name, account);
     return account;
   }

@@ -16,7 +16,8 @@ import { createGuard, systemLookup } from "../routing/guard.ts";
 import { createGlob } from "../routing/rules.ts";
 import { createSelf } from "../routing/self.ts";
 import type { Core, Runtime } from "../runtime.ts";
-import { createRuntime, openLedger } from "../runtime.ts";
+import { createRuntime } from "../runtime.ts";
+import { openLedger } from "../store.ts";
 import type { TokenizerFile } from "../tokens/counter.ts";
 import { createTokenCounter } from "../tokens/counter.ts";
 import { keepClients } from "../storage/clients.ts";
@@ -69,7 +70,7 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   const { config } = loaded;
   for (const warning of [...loaded.warnings, ...warnOfUnavailable(config)]) log.warn(warning);
   const tls = readCertificate(config.server);
-  const { clock, ledger, database } = openLedger(config);
+  const { clock, ledger, database, close: closeLedger } = openLedger(config, log);
   const metrics = createMetrics();
   const scheduler = new Scheduler(clock, ledger);
   const guard = createGuard({ lookup: systemLookup, clock });
@@ -220,7 +221,7 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
     learned?.close();
     keptClients?.close();
     clients.close();
-    ledger.close();
+    await closeLedger();
     log.info("stopped");
     await log.flush();
   };

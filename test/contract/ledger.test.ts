@@ -5,10 +5,12 @@ import type { Account, AccountSpec } from "../../src/ledger/account.ts";
 import type { Ledger, Reservation } from "../../src/ledger/ledger.ts";
 import { MemoryLedger } from "../../src/ledger/memory.ts";
 import { ledgerMigrations } from "../../src/ledger/journal.ts";
+import { RedisLedger } from "../../src/ledger/redis.ts";
 import { SqliteLedger } from "../../src/ledger/sqlite.ts";
 import type { LimitSpec, LimitUsage } from "../../src/limit/limit.ts";
 import { openDatabase } from "../../src/storage/sqlite.ts";
 import { FakeClock } from "../clock.ts";
+import { ModelStore, RedisModel } from "../ledger/redis-model.ts";
 import { account, bucket, leaky, rpm, slots, tokens, tpm } from "../ledger/costs.ts";
 
 /** Every ledger there is. A further one is a row here. */
@@ -24,6 +26,17 @@ const ledgers: { name: string; make(clock: FakeClock): Ledger }[] = [
       });
       return new SqliteLedger(database, clock, (run) => void clock.at(clock.now(), run));
     },
+  },
+  {
+    // One process on a Redis that answers at once; `test/ledger/redis.test.ts` has the real one.
+    name: "redis",
+    make: (clock) =>
+      new RedisLedger({
+        store: new ModelStore(new RedisModel(), () => clock.now()),
+        clock,
+        onFailure: "closed",
+        defer: (run) => run(),
+      }),
   },
 ];
 
@@ -275,16 +288,35 @@ describe.each(ledgers)("$name ledger", ({ make }) => {
   );
 });
 
-test("all ledgers decide alike and count alike, whatever happens", () => {
-  const specs = [
-    [
-      account("a", [rpm(8), tpm(100)]),
-      account("a", [tpm(60), rpm(4)]),
-      account("a", [tpm(100), rpm(8), slots(3)]),
+/**
+ * Which ledgers are compared, and on what. Redis differs in two ways, both to fewer: a bucket there drains what it is
+ * told late a little later (`test/ledger/redis.test.ts` has buckets), and a limit that is taken out and put back has not
+ * forgotten what is used, since other processes may have it still.
+ */
+const compared = [
+  {
+    names: ["memory", "sqlite"],
+    specs: [
+      [
+        account("a", [rpm(8), tpm(100)]),
+        account("a", [tpm(60), rpm(4)]),
+        account("a", [tpm(100), rpm(8), slots(3)]),
+      ],
+      [account("b", [bucket(80), slots(4)]), account("b", [bucket(120), leaky(2, 2)])],
+      [account("c", [leaky(0.5, 3)]), account("c", [leaky(5)])],
     ],
-    [account("b", [bucket(80), slots(4)]), account("b", [bucket(120), leaky(2, 2)])],
-    [account("c", [leaky(0.5, 3)]), account("c", [leaky(5)])],
-  ];
+  },
+  {
+    names: ["memory", "redis"],
+    specs: [
+      [account("a", [rpm(8), tpm(100)]), account("a", [tpm(60), rpm(4)])],
+      [account("b", [tpm(80), slots(4)]), account("b", [slots(3), tpm(120)])],
+      [account("c", [leaky(0.5, 3)]), account("c", [leaky(5)])],
+    ],
+  },
+];
+
+test.each(compared)("$names decide alike and count alike, whatever happens", ({ names, specs }) => {
   const step = fc.record({
     gapMs: fc.oneof({ weight: 5, arbitrary: fc.nat(800) }, fc.nat(70_000)),
     what: fc.constantFrom(
@@ -307,14 +339,16 @@ test("all ledgers decide alike and count alike, whatever happens", () => {
   fc.assert(
     fc.property(fc.array(step, { minLength: 10, maxLength: 80, size: "max" }), (steps) => {
       const clock = new FakeClock();
-      const sides = ledgers.map(({ make }) => {
-        const ledger = make(clock);
-        return {
-          ledger,
-          accounts: specs.map(([spec]) => ledger.account(spec as AccountSpec)),
-          made: [] as Reservation[],
-        };
-      });
+      const sides = ledgers
+        .filter(({ name }) => names.includes(name))
+        .map(({ make }) => {
+          const ledger = make(clock);
+          return {
+            ledger,
+            accounts: specs.map(([spec]) => ledger.account(spec as AccountSpec)),
+            made: [] as Reservation[],
+          };
+        });
       for (const { gapMs, what, which, accounts, amount, uploading, endsMs } of steps) {
         clock.advance(gapMs);
         const now = clock.now();

@@ -1,0 +1,5 @@
+/** A script imported `with { type: "text" }`: its source. */
+declare module "*.lua" {
+  const source: string;
+  export default source;
+}

@@ -1,0 +1,400 @@
+import type { Cost } from "../limit/cost.ts";
+import { amountOf } from "../limit/cost.ts";
+import { createLimit, limitKey } from "../limit/algorithms.ts";
+import type { Limit, LimitSpec } from "../limit/limit.ts";
+import type { Account } from "./account.ts";
+import { SharedQuota } from "./redis-limit.ts";
+import type { Need, Sending } from "./redis-asking.ts";
+import { fairPart, fillIn, lacking } from "./redis-asking.ts";
+import type { Message, Reply } from "./redis-message.ts";
+import type { LinkHost } from "./redis-pace.ts";
+import {
+  ttlMs,
+  safetyMs,
+  lazyMs,
+  tightLazyMs,
+  keepMs,
+  tightMs,
+  pollMs,
+  gapsPerWindow,
+  longestGapMs,
+  quietMs,
+} from "./redis-pace.ts";
+import type { Gate, Mode, SharedLimit } from "./redis-shared.ts";
+import { SharedTurns } from "./redis-turns.ts";
+
+/**
+ * What one account's limits tell Redis and hear from it: one message at a time; what happens meanwhile goes with the
+ * next one.
+ */
+export class AccountLink implements Gate {
+  readonly #host: LinkHost;
+  readonly #name: string;
+  #account: Account | null = null;
+  /** Those in force, and those that are not but still have something charged. */
+  #limits: SharedLimit[] = [];
+  #session = 0;
+  #number = 0;
+  #incarnation: string | null = null;
+  /** Redis has forgotten everything, and does not know yet that we know. */
+  #isLost = false;
+  /** The message under way. */
+  #sending: Sending | null = null;
+  #isDeferred = false;
+  #wanted: Map<SharedLimit, Need> | null = null;
+  /** Redis keeps a place for the head of our queue; it is to be taken back. */
+  #hasClaim = false;
+  #drops = false;
+  /** Until when what is held stays held, our time. */
+  #liveUntil = -Infinity;
+  #lastAt = -Infinity;
+  #askedAt = -Infinity;
+  /** When room was used last. */
+  #usedAt = -Infinity;
+  #refused = new Map<SharedLimit, number>();
+  retryAt = -Infinity;
+  #overUntil = -Infinity;
+  #tightUntil = -Infinity;
+  #reportAt = Infinity;
+  /** When to let the planner look again. */
+  #wakeAt = Infinity;
+  #timerAt = Infinity;
+  #cancelTimer: () => void = () => undefined;
+  #others = 0;
+
+  constructor(host: LinkHost, name: string) {
+    this.#host = host;
+    this.#name = name;
+  }
+
+  /** Whose link it is; before anything else. */
+  attach(account: Account): void {
+    this.#account = account;
+  }
+
+  /** Makes one of the account's limits. */
+  limit(spec: LimitSpec): Limit {
+    const inner = createLimit(spec);
+    const limit =
+      spec.kind === "leaky_bucket"
+        ? new SharedTurns(spec, inner, this)
+        : new SharedQuota(spec, inner, this);
+    if (this.#host.mode === "local") limit.scale(this.#host.parts);
+    this.#limits.push(limit);
+    return limit;
+  }
+
+  get mode(): Mode {
+    return this.#host.mode;
+  }
+
+  get alone(): boolean {
+    return this.#host.parts <= 1 && this.#others === 0;
+  }
+
+  remote(now: number): number {
+    return this.#host.remote(now);
+  }
+
+  live(now: number): boolean {
+    return now < this.#liveUntil;
+  }
+
+  tight(now: number): boolean {
+    return now < this.#tightUntil;
+  }
+
+  used(now: number): void {
+    this.#usedAt = now;
+  }
+
+  changed(frees: boolean): void {
+    const now = this.#host.now();
+    const isTight = now < this.#tightUntil;
+    if (frees && isTight) return this.#flushSoon();
+    this.#reportAt = Math.min(this.#reportAt, now + (isTight ? tightLazyMs : lazyMs));
+    this.#arm();
+  }
+
+  /**
+   * A request of `cost` wants room, all that wait `ahead` together (null: nobody is known to wait). Asks for it where
+   * some is lacking.
+   * @returns whether all the room is here
+   */
+  ask(now: number, cost: Readonly<Cost>, ahead: Readonly<Cost> | null): boolean {
+    const needs = new Map<SharedLimit, Need>();
+    let lacks = false;
+    let wantsMore = false;
+    for (const limit of this.#current()) {
+      const amount = amountOf(cost, limit.unit);
+      const waits =
+        ahead === null ? 0 : limit.unit === "slots" ? ahead.requests : ahead[limit.unit];
+      needs.set(limit, { amount, ahead: Math.max(amount, waits) });
+      if (limit instanceof SharedTurns) {
+        const has = limit.allowance;
+        lacks ||= has === 0 && amount > 0;
+        wantsMore ||= has < waits && has * 2 < limit.most(this.#host.parts);
+      } else lacks ||= amount > 0 && !(amount <= limit.allowance && this.live(now));
+    }
+    if (!lacks && !wantsMore) return true;
+    if (this.mode === "shared" && this.#mayAsk(now, needs)) {
+      this.#wanted = needs;
+      this.#flushSoon();
+    }
+    return !lacks || this.#isHere(now, needs);
+  }
+
+  /** Whether a request of `cost` could go if there were room: where our own use is in the way, asking does not help. */
+  wants(now: number, cost: Readonly<Cost>): boolean {
+    return this.#current().every((limit) => limit.wants(now, amountOf(cost, limit.unit)));
+  }
+
+  /** Somebody waits for what we hold. */
+  called(): void {
+    this.#tightUntil = this.#host.now() + tightMs;
+    if (this.#isBusy) this.#flushSoon();
+  }
+
+  /** There is room for the one that waits here. */
+  invited(): void {
+    this.retryAt = -Infinity;
+    this.#look();
+  }
+
+  /** Redis is there again: what was not answered is sent again. */
+  connected(): void {
+    this.retryAt = -Infinity;
+    if (this.#sending !== null) this.#post(this.#sending);
+    // It may have forgotten what we used, and others may ask for it now.
+    else if (this.#number > 0) this.#flush();
+  }
+
+  /** The mode has changed. */
+  switched(): void {
+    const specs = [...(this.#account?.spec.limits ?? []), ...(this.#account?.learned ?? [])];
+    for (const limit of this.#current()) {
+      const found = specs.find((item) => limitKey(item) === limit.key);
+      if (this.mode === "local") limit.scale(this.#host.parts);
+      else if (found !== undefined) limit.resize(found);
+    }
+  }
+
+  get #isBusy(): boolean {
+    return this.#limits.some(({ busy }) => busy);
+  }
+
+  /** Gives everything back and says nothing more. */
+  close(): void {
+    for (const limit of this.#limits) limit.giveBack();
+    if (this.mode === "shared" && this.#sending === null && this.#number > 0) this.#flush();
+    this.#cancelTimer();
+    this.#timerAt = -Infinity;
+  }
+
+  #current(): SharedLimit[] {
+    const limits = this.#account?.limits ?? [];
+    return this.#limits.filter((limit) => limits.includes(limit));
+  }
+
+  #isHere(now: number, needs: ReadonlyMap<SharedLimit, Need>): boolean {
+    for (const [limit, { amount }] of needs) {
+      if (amount === 0) continue;
+      if (amount > limit.allowance || !this.live(now)) return false;
+    }
+    return true;
+  }
+
+  /** Whether asking now can help; if not, the next look is planned. */
+  #mayAsk(now: number, needs: ReadonlyMap<SharedLimit, Need>): boolean {
+    if (this.#sending?.asks === true) return false;
+    let covered = this.#refused.size > 0;
+    let isOver = false;
+    for (const [limit, { amount }] of needs) {
+      const lacks = lacking(limit, amount);
+      if (lacks < (this.#refused.get(limit) ?? 0)) covered = false;
+      isOver ||= this.#host.parts > 1 && lacks > fairPart(limit, this.#host.parts, now);
+    }
+    if (covered && now + 0.01 < this.retryAt) this.#wakeAt = Math.min(this.#wakeAt, this.retryAt);
+    else if (isOver && now < this.#overUntil)
+      this.#wakeAt = Math.min(this.#wakeAt, this.#overUntil);
+    else return true;
+    this.#arm();
+    return false;
+  }
+
+  #flushSoon(): void {
+    if (this.#isDeferred || this.#timerAt === -Infinity) return;
+    this.#isDeferred = true;
+    this.#host.defer(() => {
+      this.#isDeferred = false;
+      this.#flush();
+    });
+  }
+
+  /** Sends what there is to say, if nothing is under way. */
+  #flush(): void {
+    if (this.#sending !== null || this.mode !== "shared") return;
+    const now = this.#host.now();
+    this.#reportAt = Infinity;
+    const wanted = this.#wanted;
+    this.#wanted = null;
+    if (
+      wanted === null &&
+      (now - this.#usedAt >= keepMs || (now < this.#tightUntil && this.#account?.waiting === 0))
+    )
+      for (const limit of this.#limits) limit.giveBack();
+    const current = this.#current();
+    for (const limit of this.#limits) if (!current.includes(limit)) limit.giveBack();
+    if (now >= this.#liveUntil && this.#number > 0 && !this.#isBusy) {
+      this.#number = 0;
+      this.#session++;
+    }
+    const parts = this.#limits.map((limit) => ({ limit, message: limit.take(now) }));
+    this.#limits = this.#limits.filter((limit) => current.includes(limit) || limit.busy);
+    const hello = this.#number === 0;
+    const message: Message = {
+      id: this.id,
+      n: ++this.#number,
+      hello,
+      inc: crypto.randomUUID(),
+      name: this.#name,
+      ttl: ttlMs,
+      ask: wanted !== null,
+      more: false,
+      ch: this.#host.channel,
+      L: parts.map((part) => part.message),
+    };
+    if (hello && this.#incarnation !== null) message.knew = this.#incarnation;
+    if (this.#isLost) message.again = quietMs;
+    this.#isLost = false;
+    if (this.#drops && wanted === null) message.drop = true;
+    this.#drops = false;
+    if (wanted !== null) {
+      const sinceMs = Math.max(1, now - this.#askedAt);
+      message.more = fillIn(parts, wanted, { parts: this.#host.parts, sinceMs, now });
+      this.#refused = new Map(
+        parts.flatMap(({ limit, message: { min } }) => (min > 0 ? [[limit, min] as const] : [])),
+      );
+      this.#askedAt = now;
+    }
+    this.#post({ parts, text: JSON.stringify(message), at: now, tries: 0, asks: message.ask });
+  }
+
+  /** What Redis knows this process by, in this account. */
+  get id(): string {
+    return `${this.#host.id}.${this.#session}`;
+  }
+
+  #post(sending: Sending): void {
+    this.#sending = sending;
+    sending.tries++;
+    this.#lastAt = this.#host.now();
+    this.#host.send(this.#name, sending.text, (text) => {
+      if (this.#sending !== sending) return;
+      if (text !== null) this.#answered(sending, JSON.parse(text) as Reply);
+    });
+  }
+
+  #answered(sending: Sending, reply: Reply): void {
+    const now = this.#host.now();
+    this.#sending = null;
+    if (reply.status === "unknown") return this.#renew(sending, reply.inc);
+    this.#host.heard(sending.at, now, Number(reply.now));
+    this.#incarnation = reply.inc;
+    this.#others = reply.others;
+    this.#liveUntil = sending.at + ttlMs - safetyMs;
+    if (reply.others > 0) this.#tightUntil = now + tightMs;
+    sending.parts.forEach(({ limit, message }, i) => {
+      const part = reply.L[i];
+      if (part === undefined) return;
+      if (
+        part[0] > 0 &&
+        part[0] > message.fair &&
+        this.#host.parts > 1 &&
+        message.win !== undefined
+      )
+        this.#overUntil = now + Math.min(longestGapMs, message.win / gapsPerWindow);
+      limit.granted(now, part);
+    });
+    if (sending.asks) this.#heed(reply, now);
+    if (this.#wanted !== null) this.#flushSoon();
+    this.#arm();
+    if (sending.asks && reply.ok) this.#room();
+  }
+
+  /** When to ask again. */
+  #heed(reply: Reply, now: number): void {
+    const wait = Number(reply.wait);
+    this.#usedAt = now;
+    this.#hasClaim = reply.claim;
+    if (reply.ok && wait === 0) {
+      this.#refused = new Map();
+      this.retryAt = -Infinity;
+      this.#wakeAt = Infinity;
+      return;
+    }
+    this.retryAt = wait < 0 ? now + pollMs : now + wait;
+    this.#wakeAt = this.retryAt;
+  }
+
+  /** Redis does not know us any more: begins anew, with all that it has to know. */
+  #renew(sending: Sending, incarnation: string): void {
+    this.#isLost = this.#incarnation !== null && incarnation !== this.#incarnation;
+    this.#incarnation = null;
+    for (const limit of this.#limits) {
+      const message = sending.parts.find((part) => part.limit === limit)?.message ?? null;
+      limit.renew(this.#isLost, message, sending.tries > 1);
+    }
+    this.#session++;
+    this.#number = 0;
+    this.#refused = new Map();
+    this.retryAt = -Infinity;
+    this.#liveUntil = -Infinity;
+    this.#askedAt = -Infinity;
+    this.#flush();
+    this.#room();
+  }
+
+  #room(): void {
+    if (this.#account !== null) this.#host.room(this.#account);
+  }
+
+  /** Lets the planner look, and takes the claim back if nobody asks any more. */
+  #look(): void {
+    this.#wakeAt = Infinity;
+    this.#room();
+    if (this.#hasClaim && this.#wanted === null && this.#wakeAt === Infinity) {
+      this.#hasClaim = false;
+      this.#drops = true;
+      this.#flushSoon();
+    }
+  }
+
+  #arm(): void {
+    if (this.#timerAt === -Infinity) return;
+    // While a message is under way, or nobody hears any, there is only the queue to be looked after.
+    const isFree = this.#sending === null && this.mode === "shared";
+    let at = isFree ? Math.min(this.#reportAt, this.#wakeAt) : this.#wakeAt;
+    if (isFree && (this.#hasClaim || this.#isBusy)) at = Math.min(at, this.#lastAt + ttlMs / 3);
+    if (isFree && this.#limits.some(({ allowance }) => allowance > 0))
+      at = Math.min(at, this.#usedAt + keepMs);
+    if (at >= this.#timerAt) return;
+    this.#cancelTimer();
+    this.#timerAt = at;
+    this.#cancelTimer = this.#host.at(at, () => {
+      this.#timerAt = Infinity;
+      this.#ring();
+    });
+  }
+
+  #ring(): void {
+    const now = this.#host.now();
+    if (this.#wakeAt <= now) this.#look();
+    const isDue =
+      this.#reportAt <= now ||
+      ((this.#hasClaim || this.#isBusy) && this.#lastAt + ttlMs / 3 <= now) ||
+      (this.#usedAt + keepMs <= now && this.#limits.some(({ allowance }) => allowance > 0));
+    if (isDue) this.#flush();
+    this.#arm();
+  }
+}

@@ -1,0 +1,67 @@
+import type { LimitMessage } from "./redis-message.ts";
+import { prefetchLeast, prefetchMs } from "./redis-pace.ts";
+import type { SharedLimit } from "./redis-shared.ts";
+import { SharedTurns } from "./redis-turns.ts";
+
+/** A limit and its part of a message. */
+export interface Part {
+  limit: SharedLimit;
+  message: LimitMessage;
+}
+
+/** A message under way. */
+export interface Sending {
+  readonly parts: readonly Part[];
+  readonly text: string;
+  /** When it was sent first, and how often. */
+  readonly at: number;
+  tries: number;
+  readonly asks: boolean;
+}
+
+/** What one limit has to have room for: a request, and all that wait. */
+export interface Need {
+  amount: number;
+  ahead: number;
+}
+
+/** What is missing for `amount`, beside what was granted already. */
+export function lacking(limit: SharedLimit, amount: number): number {
+  return limit instanceof SharedTurns ? 1 : Math.max(0, amount - limit.allowance);
+}
+
+/** What a process may take of a limit, among `parts` of them, before others have had their share. */
+export function fairPart(limit: SharedLimit, parts: number, now: number): number {
+  if (limit.size === Infinity) return Infinity;
+  return Math.max(0, Math.floor(limit.size / parts) - limit.own(now));
+}
+
+/**
+ * Writes what is wanted into a message.
+ * @param sinceMs time since the last question, over which use is measured
+ * @returns whether more than the least waits
+ */
+export function fillIn(
+  list: readonly Part[],
+  wanted: ReadonlyMap<SharedLimit, Need>,
+  { parts, sinceMs, now }: { parts: number; sinceMs: number; now: number },
+): boolean {
+  let more = false;
+  for (const { limit, message } of list) {
+    const need = wanted.get(limit);
+    if (need === undefined || need.amount === 0) continue;
+    const has = limit.allowance;
+    message.min = lacking(limit, need.amount);
+    message.max = Math.max(message.min, need.ahead - has);
+    more ||= need.ahead > need.amount;
+    if (limit instanceof SharedTurns) {
+      message.max = Math.max(1, Math.min(message.max, limit.most(parts) - has));
+      message.hz = need.ahead > need.amount || has > 0 ? limit.aheadMs : 0;
+      continue;
+    }
+    message.fair = fairPart(limit, parts, now);
+    const rate = limit.takeUse() / sinceMs;
+    message.pre = Math.ceil(Math.max(rate * prefetchMs, prefetchLeast * need.amount));
+  }
+  return more;
+}

@@ -1,0 +1,294 @@
+import { RedisClient } from "bun";
+import type { Clock } from "../clock.ts";
+import script from "./redis.lua" with { type: "text" };
+
+/** Connections are tried again after so long, ms. */
+const againMs = 500;
+const connectMs = 1_000;
+/** Processes that were not heard of for so long are gone, ms. */
+const memberMs = 6_000;
+
+/**
+ * Counts the processes, and tells all where their number has changed: KEYS[1] their times; ARGV[1] this one; ARGV[2] how
+ * long each counts, ms (0: this one leaves); ARGV[3] the channel for news.
+ */
+const members = `
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local changes
+if ARGV[2] == '0' then
+  changes = redis.call('ZREM', KEYS[1], ARGV[1])
+else
+  changes = redis.call('ZADD', KEYS[1], now, ARGV[1])
+  changes = changes + redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], ARGV[2] * 2)
+end
+local count = redis.call('ZCARD', KEYS[1])
+if changes > 0 then redis.call('PUBLISH', ARGV[3], '# ' .. count) end
+return count`;
+
+export interface News {
+  /** Whom it is for: a process, or `*` for all. */
+  to: string;
+  account: string;
+}
+
+/** What the ledger needs of Redis. Answers come by callback, so that a store in the same process can answer at once. */
+export interface RedisStore {
+  readonly channel: string;
+  onNews: (news: News) => void;
+  /** Called with the number of processes where it has changed. */
+  onCount: (count: number) => void;
+  /** Called after each connection. */
+  onConnect: () => void;
+  readonly isConnected: boolean;
+  /** Since when something is unanswered or the connection is missing; null where all is well. */
+  readonly silentSince: number | null;
+  /** Why, without a secret. */
+  readonly reason: string;
+  open(): void;
+  /** Gives up a connection that says nothing. */
+  reopen(now: number): void;
+  /** Sends a message to the script of `account`; null if there is no answer: it may have been heard nevertheless. */
+  exchange(account: string, message: string, done: (reply: string | null) => void): void;
+  /** Says that process `id` is here; the answer is how many there are. */
+  pulse(id: string, done: (count: number | null) => void): void;
+  /** Resolves when everything sent is answered, or will not be. */
+  close(): Promise<void>;
+}
+
+interface Script {
+  text: string;
+  sha: string;
+}
+
+/** Redis or Valkey at `url`; of a cluster, any of its nodes. Credentials and TLS are the URL's. */
+export class RedisServer implements RedisStore {
+  readonly channel: string;
+  onNews: (news: News) => void = () => undefined;
+  onCount: (count: number) => void = () => undefined;
+  onConnect: () => void = () => undefined;
+  reason = "it has not been reached yet";
+  /** Commands sent, for measurements. */
+  commands = 0;
+  readonly #url: string;
+  readonly #prefix: string;
+  readonly #clock: Clock;
+  readonly #main = prepared(script);
+  readonly #members = prepared(members);
+  /** Connections by node: the one of the URL is ''. */
+  readonly #nodes = new Map<string, Promise<RedisClient>>();
+  /** Which node of a cluster has a key, where it is not the one of the URL. */
+  readonly #homes = new Map<string, string>();
+  #listener: RedisClient | null = null;
+  #client: RedisClient | null = null;
+  #unanswered = 0;
+  #since: number | null;
+  #cancelTimer: () => void = () => undefined;
+  #isOpen = true;
+  #isOpening = false;
+  #reopenedAt = -Infinity;
+  readonly #waits = new Set<Promise<unknown>>();
+  #id = "";
+
+  constructor(url: string, prefix: string, clock: Clock) {
+    this.#url = url;
+    this.#prefix = prefix;
+    this.#clock = clock;
+    this.channel = `${prefix}news`;
+    this.#since = clock.now();
+  }
+
+  get isConnected(): boolean {
+    return this.#client !== null;
+  }
+
+  get silentSince(): number | null {
+    return this.#since;
+  }
+
+  open(): void {
+    if (!this.#isOpening && this.#isOpen) void this.#connect();
+  }
+
+  reopen(now: number): void {
+    if (this.#client === null || now - this.#reopenedAt < connectMs) return;
+    this.#reopenedAt = now;
+    this.#lose("it does not answer");
+  }
+
+  exchange(account: string, message: string, done: (reply: string | null) => void): void {
+    // The braces make one account one slot of a cluster.
+    this.#track(this.#run(this.#main, `${this.#prefix}{${account}}`, [message, ""]), done);
+  }
+
+  pulse(id: string, done: (count: number | null) => void): void {
+    this.#id = id;
+    const key = `${this.#prefix}members`;
+    this.#track(this.#run(this.#members, key, [id, String(memberMs), this.channel]), (count) =>
+      done(count === null ? null : Number(count)),
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#cancelTimer();
+    if (this.#client !== null && this.#id !== "") {
+      const key = `${this.#prefix}members`;
+      this.#track(this.#run(this.#members, key, [this.#id, "0", this.channel]), () => undefined);
+    }
+    await Promise.race([Promise.allSettled(this.#waits), this.#pause(connectMs)]);
+    this.#isOpen = false;
+    this.#cancelTimer();
+    this.#drop();
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#cancelTimer = this.#clock.at(this.#clock.now() + ms, resolve);
+    });
+  }
+
+  #track(run: Promise<string>, done: (reply: string | null) => void): void {
+    const wait = this.#heed(run, done);
+    this.#waits.add(wait);
+    void wait.finally(() => this.#waits.delete(wait));
+  }
+
+  async #heed(run: Promise<string>, done: (reply: string | null) => void): Promise<void> {
+    this.#unanswered++;
+    this.#since ??= this.#clock.now();
+    let reply: string | null = null;
+    try {
+      reply = await run;
+    } catch (error) {
+      this.reason = plain(error);
+    }
+    this.#unanswered--;
+    if (reply !== null && this.#client !== null)
+      this.#since = this.#unanswered > 0 ? this.#clock.now() : null;
+    done(reply);
+  }
+
+  /** Runs a script that Redis knows by its digest, or gets to know now; in a cluster, where the key is. */
+  async #run({ text, sha }: Script, key: string, args: string[]): Promise<string> {
+    let asking = false;
+    let known = true;
+    for (let tries = 0; tries < 6; tries++) {
+      const home = this.#homes.get(key) ?? "";
+      const client = home === "" ? this.#client : await this.#node(home);
+      if (client === null) throw new Error(this.reason);
+      try {
+        this.commands++;
+        // The two go to the server together: nothing else comes between them on this connection.
+        if (asking) void client.send("ASKING", []).catch(() => undefined);
+        const command = known ? "EVALSHA" : "EVAL";
+        return String(await client.send(command, [known ? sha : text, "1", key, ...args]));
+      } catch (error) {
+        const [what = "", , where = ""] = plain(error).split(" ");
+        if (what === "NOSCRIPT") known = false;
+        else if (what === "MOVED" || what === "ASK") {
+          asking = what === "ASK";
+          this.#homes.set(key, where);
+        } else {
+          if (home !== "") this.#homes.delete(key);
+          throw error;
+        }
+      }
+    }
+    throw new Error("it sends from node to node");
+  }
+
+  async #node(address: string): Promise<RedisClient> {
+    let node = this.#nodes.get(address);
+    if (node === undefined) {
+      const url = new URL(this.#url);
+      url.host = address;
+      const client = new RedisClient(url.href, options);
+      client.onclose = () => void this.#nodes.delete(address);
+      node = client.connect().then(() => client);
+      node.catch(() => this.#nodes.delete(address));
+      this.#nodes.set(address, node);
+    }
+    return node;
+  }
+
+  async #connect(): Promise<void> {
+    this.#isOpening = true;
+    try {
+      const client = new RedisClient(this.#url, options);
+      const listener = new RedisClient(this.#url, options);
+      client.onclose = (error) => {
+        if (this.#client === client) this.#lose(plain(error));
+      };
+      listener.onclose = (error) => {
+        if (this.#listener === listener) this.#lose(plain(error));
+      };
+      try {
+        await Promise.all([client.connect(), listener.connect()]);
+        await listener.subscribe(this.channel, (news) => this.#tell(news));
+      } catch (error) {
+        client.close();
+        listener.close();
+        throw error;
+      }
+      this.#client = client;
+      this.#listener = listener;
+      this.#isOpening = false;
+      if (!this.#isOpen) return this.#drop();
+      this.onConnect();
+    } catch (error) {
+      this.#isOpening = false;
+      this.reason = plain(error);
+      this.#later();
+    }
+  }
+
+  #tell(news: string): void {
+    const [to = "", ...rest] = news.split(" ");
+    if (to === "#") this.onCount(Number(rest[0]));
+    else this.onNews({ to, account: rest.join(" ") });
+  }
+
+  #lose(reason: string): void {
+    this.reason = reason;
+    this.#since ??= this.#clock.now();
+    this.#drop();
+    this.#later();
+  }
+
+  #drop(): void {
+    const [client, listener] = [this.#client, this.#listener];
+    this.#client = null;
+    this.#listener = null;
+    client?.close();
+    listener?.close();
+    for (const node of this.#nodes.values())
+      node.then((found) => found.close()).catch(() => undefined);
+    this.#nodes.clear();
+    this.#homes.clear();
+  }
+
+  #later(): void {
+    if (!this.#isOpen) return;
+    this.#cancelTimer();
+    this.#cancelTimer = this.#clock.at(this.#clock.now() + againMs, () => this.open());
+  }
+}
+
+const options = {
+  autoReconnect: false,
+  enableOfflineQueue: false,
+  connectionTimeout: connectMs,
+} as const;
+
+function prepared(text: string): Script {
+  return { text, sha: new Bun.CryptoHasher("sha1").update(text).digest("hex") };
+}
+
+/** An error's text on one line: Redis's own say what, none has the URL. */
+function plain(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text
+    .replaceAll(/\s+/g, " ")
+    .replaceAll(/\b(rediss?|valkeys?)(\+\w+)?:\/\/\S+/g, "the server");
+}

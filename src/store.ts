@@ -1,0 +1,68 @@
+import type { Database } from "bun:sqlite";
+import type { Clock } from "./clock.ts";
+import { systemClock } from "./clock.ts";
+import type { Config } from "./config/schema.ts";
+import { ledgerMigrations } from "./ledger/journal.ts";
+import type { Ledger } from "./ledger/ledger.ts";
+import { MemoryLedger } from "./ledger/memory.ts";
+import { RedisServer } from "./ledger/redis-store.ts";
+import { RedisLedger } from "./ledger/redis.ts";
+import { SqliteLedger } from "./ledger/sqlite.ts";
+import type { Log } from "./observe/log.ts";
+import { clientsMigration } from "./storage/clients.ts";
+import { learnedMigration } from "./storage/learned.ts";
+import { overridesMigration } from "./storage/overrides.ts";
+import { openDatabase } from "./storage/sqlite.ts";
+
+/** Where usage is kept. */
+export interface Opened {
+  readonly clock: Clock;
+  readonly ledger: Ledger;
+  /** The same store, for what others keep there; null where nothing outlives the process. Closed by the ledger. */
+  readonly database: Database | null;
+  /** Closes the ledger; resolves when all of it is where it is kept. */
+  close(): Promise<void>;
+}
+
+/**
+ * The steps by which the store came to be as it is, in the order in which they were added: their places are its
+ * versions, so new ones go to the end, whoever's they are.
+ */
+const migrations = [...ledgerMigrations, learnedMigration, clientsMigration, overridesMigration];
+
+/** Opens where usage is kept, as the configuration says; the clock goes on from what the store has seen. */
+export function openLedger(config: Config, log: Log): Opened {
+  const { limiter, redis } = config;
+  if (limiter === "redis" && redis.url !== null) {
+    const clock = systemClock();
+    const ledger = new RedisLedger({
+      store: new RedisServer(redis.url, redis.prefix, clock),
+      clock,
+      onFailure: redis.on_failure,
+      onChange: (isUp, reason) =>
+        isUp
+          ? log.info("Redis is there")
+          : log.error("Redis cannot be reached", { reason, on_failure: redis.on_failure }),
+    });
+    const close = async (): Promise<void> => {
+      ledger.close();
+      await ledger.closed;
+    };
+    return { clock, ledger, database: null, close };
+  }
+  if (limiter === "memory" || config.storage.path === ":memory:") {
+    return closing(systemClock(), new MemoryLedger(), null);
+  }
+  const { path, durability } = config.storage;
+  const database = openDatabase({ path, durability, migrations });
+  const clock = systemClock(SqliteLedger.latestTime(database));
+  return closing(clock, new SqliteLedger(database, clock), database);
+}
+
+function closing(clock: Clock, ledger: Ledger, database: Database | null): Opened {
+  const close = (): Promise<void> => {
+    ledger.close();
+    return Promise.resolve();
+  };
+  return { clock, ledger, database, close };
+}

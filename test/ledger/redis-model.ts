@@ -1,0 +1,357 @@
+import type { LimitMessage, Message, Reply } from "../../src/ledger/redis-message.ts";
+import type { News, RedisStore } from "../../src/ledger/redis-store.ts";
+
+interface Level {
+  t: LimitMessage["t"];
+  lim: number;
+  win: number;
+  sl: number;
+  sp: number;
+  mar: number;
+  /** What is counted, by slice. */
+  slices: Map<number, number>;
+  held: Map<string, number>;
+  /** Up to when the bucket has drained, ms, and how much of its first slot. */
+  at: number;
+  tat: number;
+  /** When a turn was granted last, µs, and the interval then. */
+  moved: number;
+  iv: number;
+}
+
+interface Peer {
+  q: number;
+  x: number;
+  claim: { since: number; until: number; wants: Map<string, number> } | null;
+  reply: string;
+}
+
+interface State {
+  inc: string;
+  at: number;
+  peers: Map<string, Peer>;
+  levels: Map<string, Level>;
+  told: number;
+  tell: string;
+  called: number;
+  quiet: number;
+}
+
+const sum = (values: Iterable<number>): number => {
+  let all = 0;
+  for (const value of values) all += value;
+  return all;
+};
+
+/** What `redis.lua` does, as plainly as it can be said: every call works its answer out from all there is. */
+export class RedisModel {
+  readonly states = new Map<string, State>();
+  /** Those that hear the news. */
+  readonly stores: RedisStore[] = [];
+
+  run(key: string, m: Message, at: number): Reply {
+    const s: State = this.states.get(key) ?? {
+      inc: m.inc,
+      at: 0,
+      peers: new Map(),
+      levels: new Map(),
+      told: -Infinity,
+      tell: "",
+      called: 0,
+      quiet: m.again === undefined ? 0 : Math.max(at, 0) + m.again,
+    };
+    const now = Math.max(at, s.at);
+    s.at = now;
+    for (const [id, peer] of s.peers) if (peer.x <= now) bury(s, id, peer, now);
+    const known = s.peers.get(m.id);
+    if (known?.q === m.n) return JSON.parse(known.reply) as Reply;
+    const unknown = m.hello
+      ? m.knew !== undefined && m.knew !== s.inc
+      : s.peers.get(m.id)?.q !== m.n - 1;
+    if (unknown) return { status: "unknown", now: String(now), inc: s.inc } as Reply;
+    const me: Peer = s.peers.get(m.id) ?? { q: 0, x: 0, claim: null, reply: "" };
+    s.peers.set(m.id, me);
+    this.states.set(key, s);
+
+    const levels = m.L.map((d) => report(s, m, d, now));
+    const waiting = [...s.peers].flatMap(([id, { claim }]) =>
+      id !== m.id && claim !== null && claim.until > now ? [{ id, ...claim }] : [],
+    );
+    const others = waiting.length;
+    const earlier = waiting.filter(({ since }) => me.claim === null || since < me.claim.since);
+    const before = (k: string): number => sum(earlier.map(({ wants }) => wants.get(k) ?? 0));
+
+    let ok = m.ask;
+    let knows = true;
+    let wake = now;
+    const look = (d: LimitMessage, level: Level, amount: number, blocks: boolean): void => {
+      const fits = fitsAt(level, d, amount + before(d.k), now);
+      if (fits === null) knows = false;
+      else if (!blocks) wake = Math.max(wake, fits - (d.hz ?? 0));
+      else if (fits > now + (d.hz ?? 0)) wake = Math.max(wake, fits - (d.hz ?? 0));
+      if (blocks && (fits === null || fits > now + (d.hz ?? 0))) ok = false;
+    };
+    if (m.ask && s.quiet > now) {
+      ok = false;
+      wake = s.quiet;
+    } else if (m.ask) m.L.forEach((d, i) => d.min > 0 && look(d, levels[i] as Level, d.min, true));
+    const grants = m.L.map((): [number, number, number] => [0, 0, 0]);
+    if (ok) {
+      let turns = 1e9;
+      m.L.forEach((d, i) => {
+        if (d.t === "l") return;
+        const level = levels[i] as Level;
+        const room = level.lim - usedOf(level) - before(d.k);
+        let g = Math.min(d.max, Math.floor(room + 1e-6));
+        const over = others > 0 ? 0 : Math.floor(room / 2);
+        if (g > d.fair) g = Math.max(d.fair, Math.min(g, over));
+        g = Math.max(d.min, g);
+        if (others === 0) g += Math.max(0, Math.min(d.pre, Math.floor((room - g) * 0.05)));
+        hold(level, m.id, g);
+        grants[i] = [g, 0, 0];
+        if (d.one) turns = Math.min(turns, (d.have ?? 0) + g);
+      });
+      m.L.forEach((d, i) => {
+        if (d.t !== "l") return;
+        grants[i] = grantTurns(levels[i] as Level, d, turns, now);
+      });
+      if (m.more)
+        m.L.forEach((d, i) => {
+          if (d.t === "l" || d.min > 0) look(d, levels[i] as Level, Math.max(1, d.min), false);
+        });
+    }
+    const isShort = m.L.some((d, i) => d.min > 0 && (grants[i]?.[0] ?? 0) < d.max);
+    const claims = m.ask && (!ok || (m.more && isShort));
+    if (m.drop === true || (m.ask && !claims)) me.claim = null;
+    else if (claims)
+      me.claim = {
+        since: ok ? now : (me.claim?.since ?? now),
+        until: (knows ? wake : now + 2_000) + 1_500,
+        wants: new Map(m.L.flatMap((d) => (d.min > 0 ? [[d.k, d.min] as const] : []))),
+      };
+    this.#announce(s, m, levels, waiting, { now, knows, claims });
+    const reply: Reply = {
+      status: "ok",
+      now: String(now),
+      inc: s.inc,
+      ok,
+      others,
+      claim: me.claim !== null,
+      wait: knows ? String(wake - now) : "-1",
+      L: levels.map((level, i) => {
+        const [g, base, old] = grants[i] ?? [0, 0, 0];
+        const counted = sum(level.slices.values());
+        const theirs = sum(level.held.values()) - (level.held.get(m.id) ?? 0);
+        return [g, String(counted), String(theirs), String(base), String(old)];
+      }),
+    };
+    me.q = m.n;
+    me.x = now + m.ttl;
+    me.reply = JSON.stringify(reply);
+    return reply;
+  }
+
+  #announce(
+    s: State,
+    m: Message,
+    levels: readonly Level[],
+    waiting: readonly { id: string; since: number; wants: Map<string, number> }[],
+    { now, knows, claims }: { now: number; knows: boolean; claims: boolean },
+  ): void {
+    const first = waiting.reduce<(typeof waiting)[number] | null>(
+      (best, item) => (best === null || item.since < best.since ? item : best),
+      null,
+    );
+    let news: string | null = null;
+    if (first !== null && (now - s.told >= 1 || s.tell !== first.id)) {
+      const fits = m.L.every((d, i) => {
+        const amount = first.wants.get(d.k);
+        if (amount === undefined) return true;
+        const at = fitsAt(levels[i] as Level, d, amount, now);
+        return at !== null && at <= now + (d.hz ?? 0);
+      });
+      if (fits) news = first.id;
+    }
+    if (news !== null) {
+      s.told = now;
+      s.tell = news;
+    } else if (claims && !knows && now - s.called >= 20) {
+      const isHeld = m.L.some((d, i) => {
+        const held = levels[i]?.held ?? new Map<string, number>();
+        return d.min > 0 && sum(held.values()) > (held.get(m.id) ?? 0);
+      });
+      if (isHeld) news = "*";
+      if (isHeld) s.called = now;
+    }
+    const to = news;
+    if (to !== null)
+      queueMicrotask(() => this.stores.forEach((store) => store.onNews({ to, account: m.name })));
+  }
+}
+
+function report(s: State, m: Message, d: LimitMessage, now: number): Level {
+  let level = s.levels.get(d.k);
+  if (level === undefined) {
+    const empty = { slices: new Map<number, number>(), held: new Map<string, number>() };
+    level = {
+      t: d.t,
+      lim: 0,
+      win: 0,
+      sl: 0,
+      sp: 0,
+      mar: 0,
+      ...empty,
+      at: Math.floor(now),
+      tat: 0,
+      moved: 0,
+      iv: 0,
+    };
+    if (d.t === "b") level.at = Math.min(level.at, d.n?.[0]?.[2] ?? level.at);
+    s.levels.set(d.k, level);
+  }
+  if (d.lim !== undefined) {
+    level.lim = d.lim;
+    level.win = d.win ?? 0;
+    level.sl = d.sl ?? 0;
+    level.sp = d.sp ?? 0;
+    level.mar = d.mar ?? 0;
+  }
+  if (d.hold !== undefined) hold(level, m.id, d.hold);
+  for (const [slice, amount, at = now] of d.n ?? []) {
+    advance(level, now, Math.min(now, at));
+    count(level, slice, amount, now);
+  }
+  advance(level, now);
+  if (d.b !== undefined) hold(level, m.id, -d.b);
+  if (d.iv !== undefined) {
+    const ahead = level.tat - level.moved;
+    if (level.iv > 0 && level.iv !== d.iv && ahead > 0)
+      level.tat = level.moved + Math.ceil((ahead * d.iv) / level.iv);
+    level.iv = d.iv;
+  }
+  if (d.tat !== undefined) level.tat = Math.max(level.tat, d.tat);
+  for (const [old, after] of d.undo ?? []) if (level.tat === after) level.tat = old;
+  return level;
+}
+
+function hold(level: Level, id: string, amount: number): void {
+  const has = Math.max(0, (level.held.get(id) ?? 0) + amount);
+  if (has > 0) level.held.set(id, has);
+  else level.held.delete(id);
+}
+
+function usedOf(level: Level): number {
+  return (level.t === "c" ? 0 : sum(level.slices.values())) + sum(level.held.values());
+}
+
+function bury(s: State, id: string, peer: Peer, now: number): void {
+  for (const level of s.levels.values()) {
+    const held = level.held.get(id) ?? 0;
+    level.held.delete(id);
+    if (held === 0 || (level.t !== "w" && level.t !== "b")) continue;
+    advance(level, now);
+    count(level, Math.floor((peer.x + level.mar) / level.sl), held, now);
+  }
+  s.peers.delete(id);
+}
+
+function advance(level: Level, now: number, to = now): void {
+  if (level.t === "w") {
+    const first = Math.floor(now / level.sl) - level.sp + 1;
+    for (const slice of level.slices.keys()) if (slice < first) level.slices.delete(slice);
+  }
+  if (level.t !== "b") return;
+  const at = Math.max(level.at, Math.floor(to));
+  let drained = ((at - level.at) * level.lim) / level.win;
+  level.at = at;
+  for (const [slice, amount] of [...level.slices].sort(([a], [b]) => a - b)) {
+    const part = Math.min(amount, drained);
+    drained -= part;
+    if (part === amount) level.slices.delete(slice);
+    else level.slices.set(slice, amount - part);
+  }
+}
+
+function count(level: Level, slice: number, amount: number, now: number): void {
+  if (level.t === "w" && slice <= Math.floor(now / level.sl) - level.sp) return;
+  const oldest = Math.min(...level.slices.keys());
+  const target =
+    level.t === "b" && amount > 0 && level.slices.size > 0 ? Math.max(slice, oldest) : slice;
+  const has = level.slices.get(target) ?? 0;
+  const left = level.t === "b" && amount < 0 ? has - Math.min(-amount, has) : has + amount;
+  if (left > 0) level.slices.set(target, left);
+  else level.slices.delete(target);
+}
+
+function fitsAt(level: Level, d: LimitMessage, amount: number, now: number): number | null {
+  if (level.t === "l") {
+    const at = level.tat + (amount - 1) * (d.iv ?? 0) - (d.tol ?? 0);
+    return at <= Math.floor(now * 1_000) ? now : Math.max(now, (at + 1) / 1_000);
+  }
+  const held = sum(level.held.values());
+  let need = usedOf(level) + amount - level.lim - (level.t === "b" ? 1e-6 : 0);
+  if (need <= 0) return now;
+  if (held + amount > level.lim || level.t === "c") return null;
+  if (level.t === "b") return level.at + Math.ceil((need * level.win) / level.lim);
+  for (const [slice, used] of [...level.slices].sort(([a], [b]) => a - b)) {
+    need -= used;
+    if (need <= 0) return (slice + level.sp) * level.sl;
+  }
+  return null;
+}
+
+function grantTurns(
+  level: Level,
+  d: LimitMessage,
+  most: number,
+  now: number,
+): [number, number, number] {
+  const us = Math.floor(now * 1_000);
+  const old = level.tat;
+  const base = us - old <= 5_000 ? old : us;
+  if (d.min === 0) return [0, base, old];
+  const iv = d.iv ?? 0;
+  let g = 1;
+  while (g < Math.min(d.max, most) && base + g * iv - (d.tol ?? 0) <= us + (d.hz ?? 0) * 1_000) g++;
+  level.tat = base + g * iv;
+  level.moved = us;
+  return [g, base, old];
+}
+
+/** A store in this process that answers at once: a network without a delay. */
+export class ModelStore implements RedisStore {
+  readonly channel = "news";
+  onNews: (news: News) => void = () => undefined;
+  onCount: (count: number) => void = () => undefined;
+  onConnect: () => void = () => undefined;
+  isConnected = true;
+  silentSince: number | null = null;
+  reason = "";
+  readonly #model: RedisModel;
+  readonly #now: () => number;
+
+  constructor(model: RedisModel, now: () => number) {
+    this.#model = model;
+    model.stores.push(this);
+    this.#now = now;
+  }
+
+  open(): void {
+    this.onConnect();
+  }
+
+  reopen(): void {}
+
+  exchange(account: string, message: string, done: (reply: string | null) => void): void {
+    const reply = this.#model.run(account, JSON.parse(message) as Message, this.#now());
+    done(JSON.stringify(reply));
+  }
+
+  pulse(_id: string, done: (count: number | null) => void): void {
+    done(this.#model.stores.length);
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,277 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import * as fc from "fast-check";
+import { Path } from "../../src/admission/path.ts";
+import { Scheduler } from "../../src/admission/scheduler.ts";
+import { systemClock } from "../../src/clock.ts";
+import type { OnFailure } from "../../src/ledger/redis.ts";
+import { RedisLedger } from "../../src/ledger/redis.ts";
+import { RedisServer } from "../../src/ledger/redis-store.ts";
+import type { LimitSpec } from "../../src/limit/limit.ts";
+import { FakeClock } from "../clock.ts";
+import { account, bucket, leaky, rpm, slots, tokens, tpm } from "./costs.ts";
+import { ModelStore, RedisModel } from "./redis-model.ts";
+import { hasRedis, startRedis } from "./redis-server.ts";
+
+/** A store of one of several processes; a dead one says nothing any more, and hears nothing. */
+class Wire extends ModelStore {
+  isDead = false;
+
+  override exchange(account: string, message: string, done: (reply: string | null) => void): void {
+    if (this.isDead) return;
+    super.exchange(account, message, (reply) => (this.isDead ? undefined : done(reply)));
+  }
+}
+
+function crowd(clock: FakeClock, limits: readonly LimitSpec[], size: number) {
+  const model = new RedisModel();
+  return Array.from({ length: size }, (_, i) => {
+    const store = new Wire(model, () => clock.now());
+    const ledger = new RedisLedger({
+      store,
+      clock,
+      onFailure: "closed",
+      id: `p${i}`,
+      defer: (run) => void clock.at(clock.now(), run),
+    });
+    store.onCount(size);
+    const scheduler = new Scheduler(clock, ledger);
+    const path = new Path([ledger.account(account("quota", limits))]);
+    const went: { at: number; amount: number }[] = [];
+    const ask = (amount: number, latencyMs: number, actual: number): void => {
+      if (store.isDead) return;
+      const answer = scheduler.admit({
+        path,
+        cost: tokens(amount),
+        outlook: null,
+        priority: "normal",
+        client: "one",
+        weight: 1,
+        patienceMs: Infinity,
+        again: null,
+        bodyBytes: 0,
+        uploading: false,
+        signal: null,
+      });
+      const go = async (): Promise<void> => {
+        const lease = await answer;
+        if ("refused" in lease || store.isDead) return;
+        const at = clock.now();
+        // Counted at the last moment at which it can be.
+        const countedAt = at + Math.min(latencyMs, 1_000);
+        went.push({ at: countedAt, amount });
+        lease.sent();
+        clock.at(at + latencyMs, () => {
+          if (store.isDead) return;
+          lease.arrived();
+          lease.commit(tokens(actual));
+        });
+      };
+      void go();
+    };
+    return { ask, went, kill: () => void (store.isDead = true), ledger };
+  });
+}
+
+/** The most units that fall into any span of `ms`. */
+function peak(items: readonly { at: number; amount: number }[], ms: number): number {
+  const sorted = items.toSorted((a, b) => a.at - b.at);
+  let most = 0;
+  let sum = 0;
+  let from = 0;
+  for (const item of sorted) {
+    sum += item.amount;
+    for (let first = sorted[from]; first !== undefined && item.at - first.at >= ms;) {
+      sum -= first.amount;
+      first = sorted[++from];
+    }
+    most = Math.max(most, sum);
+  }
+  return most;
+}
+
+const step = fc.record({
+  gapMs: fc.oneof({ weight: 6, arbitrary: fc.nat(2_000) }, fc.nat(30_000)),
+  who: fc.nat(2),
+  count: fc.integer({ min: 1, max: 12 }),
+  amount: fc.integer({ min: 1, max: 20 }),
+  latencyMs: fc.nat(3_000),
+  dies: fc.integer({ min: 0, max: 30 }),
+});
+
+test("no window ever has more than the limit in it, whoever asks, whoever dies", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 10, maxLength: 40, size: "max" }),
+      async (steps) => {
+        const clock = new FakeClock();
+        const all = crowd(clock, [rpm(30), tpm(200)], 3);
+        for (const { gapMs, who, count, amount, latencyMs, dies } of steps) {
+          const one = all[who];
+          for (let i = 0; i < count; i++) one?.ask(amount, latencyMs, amount);
+          await clock.tick(gapMs);
+          if (dies === 0) one?.kill();
+        }
+        await clock.tick(130_000);
+        const went = all.flatMap((one) => one.went);
+        expect(peak(went, 60_000)).toBeLessThanOrEqual(200);
+        expect(
+          peak(
+            went.map(({ at }) => ({ at, amount: 1 })),
+            60_000,
+          ),
+        ).toBeLessThanOrEqual(30);
+        for (const { ledger } of all) ledger.close();
+      },
+    ),
+    { numRuns: 40 },
+  );
+}, 60_000);
+
+test("all that wait go in the end, and two share fairly", async () => {
+  const clock = new FakeClock();
+  const all = crowd(clock, [rpm(100)], 2);
+  for (const one of all) for (let i = 0; i < 300; i++) one.ask(1, 100, 1);
+  await clock.tick(30_000);
+  for (const { went } of all) expect(went.length).toBeGreaterThanOrEqual(45);
+  await clock.tick(200_000);
+  const counts = all.map(({ went }) => went.length);
+  expect(counts.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(390);
+  for (const count of counts) expect(count).toBeGreaterThanOrEqual(160);
+  for (const { ledger } of all) ledger.close();
+});
+
+test("what one gives back another takes at once", async () => {
+  const clock = new FakeClock();
+  const all = crowd(clock, [slots(10), bucket(1_000)], 2);
+  const [one, other] = all;
+  for (let i = 0; i < 40; i++) one?.ask(10, 5_000, 10);
+  await clock.tick(1_000);
+  expect(one?.went.length).toBe(10);
+  for (let i = 0; i < 5; i++) other?.ask(10, 5_000, 10);
+  await clock.tick(4_500);
+  expect(other?.went.length).toBeGreaterThanOrEqual(4);
+  for (const { ledger } of all) ledger.close();
+});
+
+test("a large request is not starved by the small ones of another process", async () => {
+  const clock = new FakeClock();
+  const all = crowd(clock, [tpm(100)], 2);
+  const [one, other] = all;
+  for (let i = 0; i < 400; i++) other?.ask(5, 100, 5);
+  await clock.tick(1_000);
+  one?.ask(90, 100, 90);
+  await clock.tick(65_000);
+  expect(one?.went.length).toBe(1);
+  for (const { ledger } of all) ledger.close();
+});
+
+test("turns of a leaky bucket are one interval apart, over all processes", async () => {
+  const clock = new FakeClock();
+  const all = crowd(clock, [leaky(100)], 3);
+  for (const one of all) for (let i = 0; i < 100; i++) one.ask(1, 10, 1);
+  await clock.tick(3_500);
+  const times = all.flatMap(({ went }) => went.map(({ at }) => at)).sort((a, b) => a - b);
+  expect(times).toHaveLength(300);
+  for (let i = 1; i < times.length; i++)
+    expect((times[i] ?? 0) - (times[i - 1] ?? 0)).toBeGreaterThanOrEqual(9.9);
+  expect((times.at(-1) ?? 0) - (times[0] ?? 0)).toBeLessThan(3_100);
+  for (const { ledger } of all) ledger.close();
+});
+
+// Needs the program `redis-server`.
+describe.skipIf(!hasRedis)("on a real Redis", async () => {
+  const server = hasRedis ? await startRedis() : null;
+  afterAll(async () => server?.stop());
+
+  function open(onFailure: OnFailure) {
+    const clock = systemClock();
+    const store = new RedisServer(server?.url ?? "", `${crypto.randomUUID()}:`, clock);
+    const changes: { isUp: boolean; tell: () => void }[] = [];
+    const waiters: (() => void)[] = [];
+    const ledger = new RedisLedger({
+      store,
+      clock,
+      onFailure,
+      onChange: (isUp) => {
+        changes.push({ isUp, tell: () => undefined });
+        for (const tell of waiters.splice(0)) tell();
+      },
+    });
+    const scheduler = new Scheduler(clock, ledger);
+    const path = new Path([ledger.account(account("quota", [rpm(100)]))]);
+    const ask = async () =>
+      scheduler.admit({
+        path,
+        cost: tokens(1),
+        outlook: null,
+        priority: "normal",
+        client: "one",
+        weight: 1,
+        patienceMs: Infinity,
+        again: null,
+        bodyBytes: 0,
+        uploading: false,
+        signal: null,
+      });
+    const changed = () => new Promise<void>((resolve) => void waiters.push(resolve));
+    return { ledger, store, ask, changed, changes };
+  }
+
+  test("requests go before and after its scripts were flushed", async () => {
+    const { ledger, ask } = open("closed");
+    const first = await ask();
+    expect("commit" in first && first.committed).toBeNull();
+    await server?.client().send("SCRIPT", ["FLUSH"]);
+    const rest = await Promise.all(Array.from({ length: 99 }, ask));
+    expect(rest.every((lease) => "commit" in lease)).toBe(true);
+    ledger.close();
+    await ledger.closed;
+  });
+
+  test.each(["closed", "open", "local"] as const)(
+    "Redis dies and comes back: %s",
+    async (onFailure) => {
+      const { ledger, ask, changed, changes } = open(onFailure);
+      await ask();
+      const lost = changed();
+      await server?.kill();
+      await lost;
+      expect(ledger.healthy()).toBe(onFailure !== "closed");
+      const lease = await ask();
+      if (!("commit" in lease)) throw new Error("It was refused");
+      if (onFailure === "closed") {
+        const error: unknown = await lease.committed?.catch((reason: unknown) => reason);
+        expect(error).toMatchObject({ code: "STORE_UNAVAILABLE" });
+        lease.cancel();
+      } else {
+        await lease.committed;
+        lease.commit(tokens(1));
+      }
+      const back = changed();
+      await server?.start();
+      await back;
+      expect(ledger.healthy()).toBe(true);
+      expect("commit" in (await ask())).toBe(true);
+      expect(changes.map(({ isUp }) => isUp)).toEqual([false, true]);
+      expect(ledger.failures).toBe(1);
+      ledger.close();
+      await ledger.closed;
+    },
+    20_000,
+  );
+
+  test("what is said of a failure has no password in it", async () => {
+    const clock = systemClock();
+    const store = new RedisServer("redis://me:hunter2@127.0.0.1:1", "x:", clock);
+    const down = Promise.withResolvers<string>();
+    const ledger = new RedisLedger({
+      store,
+      clock,
+      onFailure: "open",
+      onChange: (_, reason) => down.resolve(reason),
+    });
+    expect(await down.promise).not.toContain("hunter2");
+    ledger.close();
+    await ledger.closed;
+  });
+});
