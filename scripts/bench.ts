@@ -6,6 +6,7 @@ import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 
+import { benchCache } from "./bench/cache.ts";
 import { benchClients } from "./bench/clients.ts";
 import { benchDecisions } from "./bench/decisions.ts";
 import type { Figure, Findings } from "./bench/figure.ts";
@@ -27,6 +28,7 @@ const parts: Readonly<Record<string, () => Promise<Findings>>> = {
   memory: benchQueueMemory,
   stall: benchStall,
   clients: benchClients,
+  cache: benchCache,
   tunnel: benchTunnel,
 };
 

@@ -15,8 +15,8 @@ import { chargeFailed } from "../provider/meter.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Fields } from "../upstream/headers.ts";
 import { fieldsOf, stripResponseHeaders } from "../upstream/headers.ts";
-import type { BodyEnd, OpenedBody, Patience, RelayedBody } from "../upstream/relay.ts";
-import { openBody, relayBody } from "../upstream/relay.ts";
+import type { BodyEnd, OpenedBody, Patience } from "../upstream/relay.ts";
+import { openBody, toBody } from "../upstream/relay.ts";
 import type { Asking, Found } from "./asking.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Settlement } from "./settle.ts";
@@ -94,20 +94,17 @@ export function relay(
     else settle(settlement);
   };
   setOwnHeaders(headers, exchange, server, exchange.firstByteAt ?? clock.now(), fields);
-  const finish = (body: RelayedBody): Response => {
+  const flight = asking?.flight ?? null;
+  const finish = (opened: OpenedBody): Response => {
     exchange.replied();
+    // A flight reads it for this client and all others.
+    const body =
+      flight === null || head === null ? toBody(opened, patience) : flight.open(head, opened);
     return new Response(body, { status, statusText, headers });
   };
   const onChunk = bothOf(reader, recording);
-  const flight = asking?.flight ?? null;
-  if (flight !== null && head !== null) {
-    // The body is read by the flight, for this client and all others.
-    const share = (body: OpenedBody): Response => finish(flight.open(head, body));
-    const opened = openBody(answer, fields, patience, { onChunk, onEnd }, controller);
-    return opened instanceof Promise ? opened.then(share) : share(opened);
-  }
-  const body = relayBody(answer, fields, patience, { onChunk, onEnd }, controller);
-  return body instanceof Promise ? body.then(finish) : finish(body);
+  const opened = openBody(answer, fields, patience, { onChunk, onEnd }, controller);
+  return opened instanceof Promise ? opened.then(finish) : finish(opened);
 }
 
 /** An answer that was kept, or that another's call got, as this client gets it; ends the exchange. */

@@ -33,36 +33,6 @@ export interface Patience {
   readonly taking: Deadlines;
 }
 
-/** What to answer with: all the bytes, a stream of them, or null where the answer has no body. */
-export type RelayedBody = Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
-
-/**
- * Passes an answer's body on, piece by piece and never faster than it is taken, and tells `observer` about it.
- *
- * Most answers are short, say how long they are, and arrive at once: those are given as bytes, which the server
- * sends at half the cost of a stream. Only up to 16 KB are waited for; of longer ones the first piece goes at once.
- *
- * @param fields the answer's headers.
- * @param controller ends the upstream's call
- * @throws nothing: an upstream that fails before the first byte gives a stream that fails.
- */
-export function relayBody(
-  answer: Response,
-  fields: Fields,
-  patience: Patience,
-  observer: BodyObserver,
-  controller: AbortController,
-): RelayedBody | Promise<RelayedBody> {
-  const opened = openBody(answer, fields, patience, observer, controller);
-  return opened instanceof Promise
-    ? opened.then((body) => relayed(body, patience))
-    : relayed(opened, patience);
-}
-
-function relayed(opened: OpenedBody, { taking }: Patience): RelayedBody {
-  return opened === null || opened instanceof Uint8Array ? opened : toStream(opened, taking);
-}
-
 /** A body that comes in pieces, for one reader. */
 export interface BodySource {
   /** The next piece, null at the end; rejects where the upstream fails. The observer learns of it all. */
@@ -74,7 +44,16 @@ export interface BodySource {
 /** A body that is there in full, or a source of its pieces, or null where there is none. */
 export type OpenedBody = Uint8Array<ArrayBuffer> | BodySource | null;
 
-/** The same as `relayBody`, for a reader of our own in between. */
+/**
+ * Begins to pass an answer's body on, piece by piece and never faster than it is taken, and tells `observer` about it.
+ *
+ * Most answers are short, say how long they are, and arrive at once: those are given as bytes, which the server
+ * sends at half the cost of a stream. Only up to 16 KB are waited for; of longer ones the first piece goes at once.
+ *
+ * @param fields the answer's headers.
+ * @param controller ends the upstream's call
+ * @throws nothing: an upstream that fails before the first byte gives a source that fails.
+ */
 export function openBody(
   answer: Response,
   fields: Fields,
@@ -233,6 +212,14 @@ export async function taken(
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
+}
+
+/** What to answer a client with: the bytes, or a stream of what the source gives. */
+export function toBody(
+  opened: OpenedBody,
+  { taking }: Patience,
+): Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null {
+  return opened === null || opened instanceof Uint8Array ? opened : toStream(opened, taking);
 }
 
 /**

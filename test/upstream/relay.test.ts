@@ -4,7 +4,7 @@ import { systemClock } from "../../src/clock.ts";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
 import { fieldsOf, stripRequestHeaders, stripResponseHeaders } from "../../src/upstream/headers.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
-import { relayBody } from "../../src/upstream/relay.ts";
+import { openBody, toBody } from "../../src/upstream/relay.ts";
 import type { BodyEnd } from "../../src/upstream/relay.ts";
 import { manualClock } from "./manual-clock.ts";
 import { answering, rawServer } from "./raw-server.ts";
@@ -45,14 +45,18 @@ function proxyTo(url: string, idleClock = clock) {
         ends++;
         ended.resolve(end);
       };
-      const body = await relayBody(
+      const patience = { idle, taking: idle };
+      const opened = await openBody(
         answer,
         fieldsOf(answer.headers),
-        { idle, taking: idle },
+        patience,
         { onChunk, onEnd },
         controller,
       );
-      return new Response(body, { status: answer.status, headers: answer.headers });
+      return new Response(toBody(opened, patience), {
+        status: answer.status,
+        headers: answer.headers,
+      });
     },
   });
   return {
