@@ -42,7 +42,7 @@ import { authoritiesWith, createOutgoingProxy, proxyFor } from "./upstream/outgo
 const maxMadeUp = 10_000;
 
 /** How long it is believed that nothing more was learned, ms: looking goes through all accounts. */
-const rememberLearnedMs = 1_000;
+const rememberLearnedMs = 100;
 
 /** What belongs to the process and lives through reloads. */
 export interface Core {

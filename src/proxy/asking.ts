@@ -38,7 +38,7 @@ export function mayShare(
 ): boolean {
   if (cache === null && coalescer === null) return false;
   const may =
-    cacheable(exchange.method, exchange.path) &&
+    cacheable(exchange.method, exchange.apiPath) &&
     asksForWhole(exchange.method, fields) &&
     wishOf(fields).mode !== "bypass";
   if (!may && cache !== null) exchange.cacheResult = "BYPASS";

@@ -14,7 +14,7 @@ import type { Core, Runtime } from "../runtime.ts";
 import { overloadWait } from "./backoff.ts";
 import type { Strikes } from "./backoff.ts";
 import type { Exchange } from "./exchange.ts";
-import { mayTurnAway, readTurnedAway } from "./refused.ts";
+import { mayTurnAway, readTurnedAway, waitInHead } from "./refused.ts";
 import { relay, setRetryAfter } from "./reply.ts";
 import { switchProtocols } from "./upgrade.ts";
 import type { Upgrade } from "./upgrade.ts";
@@ -111,8 +111,10 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     if (answer.status < 400) tellHints(out, lease, answer, core);
     if (isKeyRefused(out, lease, answer)) {
       breaker.released(entered);
-      if (!setAside(parts, out, lease, answer.status)) return pass(answer, controller);
+      const goesOn = setAside(parts, out, lease, answer.status);
+      if (!goesOn && answer.status === 403) return pass(answer, controller);
       controller.abort();
+      if (!goesOn) throw noKeyAccepted(out, lease);
       admission = again(admission, exchange.startedAt);
       continue;
     }
@@ -126,8 +128,16 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     }
 
     const now = clock.now();
-    const read = await readTurnedAway(out.provider, answer, now);
+    // Nothing else goes out meanwhile: the rest of the answer may take its time.
+    const saysMs = waitInHead(out.provider, answer, now);
+    const wasHeld = (accountOf(lease)?.heldUntil ?? 0) > now;
+    if (saysMs !== null) accountOf(lease)?.hold(now + saysMs);
+    const read = await readTurnedAway(out.provider, answer, clock);
     const { refusal } = read;
+    /** Ends a call whose answer is not waited for to its end. */
+    const drop = (): void => {
+      if (!read.whole) controller.abort();
+    };
     if (refusal === null) {
       breaker.released(entered);
       return pass(read.answer, controller);
@@ -139,7 +149,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     const { deadlineAt } = admission.again ?? { deadlineAt: now };
 
     if (refusal.kind === "rate_limit" && account !== null) {
-      const isNew = account.heldUntil <= now;
+      const isNew = !wasHeld;
       const until = holdUntil(parts, account, refusal, now);
       if (refusal.waitMs === null) {
         // Nothing but its numbers says how long this lasts.
@@ -152,6 +162,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
       else breaker.released(entered);
       kept = { answer: read.answer, controller, until };
       if (!waits) return passOn(parts, out, kept, until - now);
+      drop();
       exchange.turnedAway(chargeFailed(out.provider, answer.status, lease.reserved));
       core.metrics.upstreamRetry(exchange.upstream, refusal.reason);
       continue;
@@ -162,6 +173,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
       return pass(read.answer, controller);
     const waitMs = Math.max(refusal.waitMs ?? 0, overloadWait(overloads));
     if (now + waitMs > deadlineAt) return pass(read.answer, controller);
+    drop();
     exchange.turnedAway(chargeFailed(out.provider, answer.status, lease.reserved));
     core.metrics.upstreamRetry(exchange.upstream, refusal.reason);
     await sleep(core, now + waitMs, out.signal());
@@ -268,6 +280,15 @@ function setAside(
   exchange.turnedAway(chargeFailed(provider, status, lease.reserved));
   core.metrics.upstreamRetry(exchange.upstream, "key_refused");
   return true;
+}
+
+/** In place of the upstream's answer, which may quote a key that is the operator's. */
+function noKeyAccepted({ exchange, provider }: Outgoing, lease: Lease): ProxyError {
+  exchange.turnedAway(chargeFailed(provider, 401, lease.reserved));
+  return new ProxyError(
+    "UNAUTHORIZED",
+    `${exchange.upstream} accepts none of the keys that this proxy has for it (api_keys).`,
+  );
 }
 
 /** The same request once more, before all others, while the deadline that it came with lasts. */

@@ -37,6 +37,8 @@ export class Exchange {
   readonly anthropicVersion: string | null;
   /** The host asked for, as limits name it; empty where there is none. */
   upstream = "";
+  /** The path as the upstream knows it, by which the call's format is told. */
+  apiPath: string;
   model: string | null = null;
   /** Whether the client asked for the answer in parts. */
   streamed = false;
@@ -88,6 +90,7 @@ export class Exchange {
     this.startedAt = observers.clock.now();
     this.method = method;
     this.path = path;
+    this.apiPath = path;
     this.anthropicVersion = anthropicVersion;
   }
 

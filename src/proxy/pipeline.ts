@@ -159,6 +159,7 @@ export class Pipeline {
     const routed = routeOf(runtime, target, incoming);
     const route = routed instanceof Promise ? await routed : routed;
     exchange.upstream = route.host;
+    if (route.via === "proxy") exchange.apiPath = withoutQuery(route.target);
     exchange.provider = route.quotas[0]?.quota.provider ?? null;
     this.#takeFromClient(exchange, { requests: 1, tokens: 0 });
 
@@ -231,8 +232,7 @@ export class Pipeline {
   }
 
   #begin(request: Request, fields: Fields, target: string, connection: Connection): Exchange {
-    const query = target.indexOf("?");
-    const path = query === -1 ? target : target.slice(0, query);
+    const path = withoutQuery(target);
     const version = fields["anthropic-version"] ?? null;
     this.#running++;
     const exchange = new Exchange(this.#parts.core, request.method, path, version, () => {
@@ -278,6 +278,11 @@ function refuseBlocked({ blocklist }: Runtime, connection: Connection): void {
     "IP_BLOCKED",
     "Your address is not served here (forward_proxy.blocked_ips).",
   );
+}
+
+function withoutQuery(target: string): string {
+  const query = target.indexOf("?");
+  return query === -1 ? target : target.slice(0, query);
 }
 
 /** Path and query of a URL as they were received. */

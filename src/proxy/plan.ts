@@ -69,7 +69,7 @@ export function formatOf(route: UpstreamTarget, exchange: Exchange): Dialect {
   const [first] = route.quotas;
   return first === undefined && !limitsTokens(exchange)
     ? generic
-    : dialectOf(first?.quota.provider ?? "generic", exchange.path);
+    : dialectOf(first?.quota.provider ?? "generic", exchange.apiPath);
 }
 
 /** Whether what the request costs, or which quota it falls under, depends on what its body says. */
@@ -82,7 +82,7 @@ export function dependsOnBody(
   const ofClient = limitsTokens(exchange);
   return (
     (ofClient || route.quotas.length > 0) &&
-    dialect.isMetered(exchange.method, exchange.path) &&
+    dialect.isMetered(exchange.method, exchange.apiPath) &&
     (ofClient ||
       needsCall(route.quotas) ||
       route.quotas.some(({ quota }) => runtime.learnedTokens(quota)))
@@ -95,7 +95,7 @@ export function dependsOnBody(
  */
 export function readCall(body: Uint8Array, dialect: Dialect, exchange: Exchange): ReadCall {
   const parsed = parseBody(body);
-  const call = dialect.readCall(exchange.path, parsed);
+  const call = dialect.readCall(exchange.apiPath, parsed);
   exchange.model = shortened(call.model);
   exchange.streamed = call.stream;
   return { ...call, parsed };
@@ -137,7 +137,7 @@ export function priceOf(
   const scope = quota?.name ?? route.host;
   const rightSizes = quota?.right_size_max_tokens === true;
   const key = `${learningKey(scope, call.model)}\n${exchange.client.id}`;
-  const sizing = { needs: learning.needs, key, provider, dialect, path: exchange.path };
+  const sizing = { needs: learning.needs, key, provider, dialect, path: exchange.apiPath };
   const { body } = incoming;
   const smaller = rightSizes && body !== null ? rightSize(sizing, body, call.parsed, call) : null;
   if (smaller !== null) incoming.body = smaller.body;

@@ -1,3 +1,4 @@
+import type { Clock } from "../clock.ts";
 import type { UpstreamRefusal } from "../provider/refusal.ts";
 import { readRefusal } from "../provider/refusal.ts";
 import type { Provider } from "../provider/provider.ts";
@@ -8,13 +9,27 @@ const statuses: ReadonlySet<number> = new Set([429, 503, 529]);
 
 /** More of such an answer is not looked at. */
 const mostBytes = 64 * 1024;
+/** Nor is it waited for any longer, ms: status and headers say most of it. */
+const longestReadMs = 2_000;
 
-/** An upstream's answer that turns a request away, as it came, and what it means. */
-export interface TurnedAway {
-  readonly refusal: UpstreamRefusal;
-  readonly status: number;
+/** An upstream's answer that may turn a request away, and what it means. */
+interface TurnedAway {
+  /** Null where it is about something else. */
+  readonly refusal: UpstreamRefusal | null;
   /** The answer, for the client if waiting does not help: its body has been read and put back. */
   readonly answer: Response;
+  /** Whether all of it is there; if not, the call is still open. */
+  readonly whole: boolean;
+}
+
+/** How long an answer's head alone says to wait, ms; null where it does not, or means something else. */
+export function waitInHead(
+  provider: Provider,
+  { status, headers }: Response,
+  now: number,
+): number | null {
+  const refusal = readRefusal(provider, status, headers, null, now);
+  return refusal?.kind === "rate_limit" ? refusal.waitMs : null;
 }
 
 /** Whether an answer of this status may turn the request away. Cheap: it is asked of every answer. */
@@ -28,21 +43,23 @@ export function mayTurnAway(provider: Provider, status: number): boolean {
 }
 
 /**
- * Reads what an answer says about limits.
- * @param now when its headers arrived, ms since the epoch
- * @returns the answer, to be used in place of the one given, and null where it is about something else
+ * Reads what an answer says about limits. A body that does not end, or breaks off, is taken for what was there of it.
+ * The answer that is returned is to be used in place of the one given.
+ * @param clock its present time is when the headers arrived
  */
 export async function readTurnedAway(
   provider: Provider,
   answer: Response,
-  now: number,
-): Promise<{ answer: Response; refusal: UpstreamRefusal | null }> {
+  clock: Clock,
+): Promise<TurnedAway> {
+  const now = clock.now();
   const { status, statusText, headers } = answer;
-  const { start, whole } = await readStart(answer);
+  const { start, body, whole } = await readStart(answer, clock);
   const text = await decodedText(start, headers.get("content-encoding"));
   const refusal = readRefusal(provider, status, headers, text, now);
-  const body = whole ?? null;
-  return { answer: new Response(body, { status, statusText, headers }), refusal };
+  if (whole && start.length !== Number(headers.get("content-length") ?? start.length))
+    headers.delete("content-length");
+  return { answer: new Response(body, { status, statusText, headers }), refusal, whole };
 }
 
 type Body = Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
@@ -50,31 +67,57 @@ type Body = Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
 /** The first bytes of an answer, and all of it again. */
 async function readStart(
   answer: Response,
-): Promise<{ start: Uint8Array<ArrayBuffer>; whole: Body | null }> {
+  clock: Clock,
+): Promise<{ start: Uint8Array<ArrayBuffer>; body: Body | null; whole: boolean }> {
   const reader = answer.body?.getReader();
-  if (reader === undefined) return { start: new Uint8Array(), whole: null };
+  if (reader === undefined) return { start: new Uint8Array(), body: null, whole: true };
   const chunks: Uint8Array[] = [];
   let length = 0;
-  while (length <= mostBytes) {
-    const piece = await reader.read();
-    if (piece.done) {
-      const bytes = Buffer.concat(chunks);
-      return { start: bytes, whole: bytes };
+  const { promise: late, resolve: stop } = Promise.withResolvers<"late">();
+  const cancel = clock.at(clock.now() + longestReadMs, () => stop("late"));
+  /** What was asked for and has not come. */
+  let asked: ReturnType<typeof reader.read> | null = null;
+  try {
+    while (length <= mostBytes) {
+      asked = reader.read();
+      const piece = await Promise.race([asked, late]);
+      if (piece === "late") break;
+      asked = null;
+      if (piece.done) return all(chunks);
+      chunks.push(piece.value);
+      length += piece.value.byteLength;
     }
-    chunks.push(piece.value);
-    length += piece.value.byteLength;
+  } catch {
+    return all(chunks);
+  } finally {
+    cancel();
   }
   const start = Buffer.concat(chunks);
-  const whole = new ReadableStream<Uint8Array>({
-    start: (controller) => controller.enqueue(start),
+  let next = asked;
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => {
+      if (start.length > 0) controller.enqueue(start);
+    },
     async pull(controller) {
-      const piece = await reader.read();
+      const piece = await (next ?? reader.read());
+      next = null;
       if (piece.done) controller.close();
       else controller.enqueue(piece.value);
     },
     cancel: (reason) => reader.cancel(reason),
   });
-  return { start, whole };
+  // Where nobody reads on, that it breaks off is no news.
+  asked?.catch(() => undefined);
+  return { start, body, whole: false };
+}
+
+function all(chunks: readonly Uint8Array[]): {
+  start: Uint8Array<ArrayBuffer>;
+  body: Body;
+  whole: boolean;
+} {
+  const bytes = Buffer.concat(chunks);
+  return { start: bytes, body: bytes, whole: true };
 }
 
 /** What `bytes` say, null where they cannot be read. */

@@ -168,8 +168,8 @@ function outcomeOf(status: number): string {
   return status < 500 ? "upstream_4xx" : "upstream_5xx";
 }
 
-function dialectFor({ provider, path, anthropicVersion }: Exchange): Dialect {
-  return errorDialectOf(provider, path, anthropicVersion);
+function dialectFor({ provider, apiPath, anthropicVersion }: Exchange): Dialect {
+  return errorDialectOf(provider, apiPath, anthropicVersion);
 }
 
 /** Says when a retry makes sense: in whole seconds, never too early. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { mayTurnAway, readTurnedAway } from "../../src/proxy/refused.ts";
+import { FakeClock, settlePromises } from "../clock.ts";
+import { mayTurnAway, readTurnedAway, waitInHead } from "../../src/proxy/refused.ts";
 
 const over =
   '{"error":{"message":"Rate limit reached. Please try again in 1.5s.","code":"rate_limit_exceeded"}}';
@@ -24,7 +25,7 @@ describe("an answer that is looked into", () => {
     ["compressed", { "content-encoding": "gzip" }, Bun.gzipSync(over)],
   ] as const)("goes on byte for byte, %s", async (_, headers, bytes) => {
     const answer = new Response(bytes, { status: 429, headers });
-    const read = await readTurnedAway("openai", answer, 0);
+    const read = await readTurnedAway("openai", answer, new FakeClock());
     expect(read.refusal).toMatchObject({ kind: "rate_limit", waitMs: 1_500 });
     expect(new Uint8Array(await read.answer.arrayBuffer())).toEqual(new Uint8Array(bytes));
     expect(read.answer.status).toBe(429);
@@ -33,15 +34,60 @@ describe("an answer that is looked into", () => {
   test("goes on whole where it is larger than what is looked at", async () => {
     const large = `{"error":{"message":"Rate limit"}}${" ".repeat(300_000)}end`;
     const stream = new Blob([large]).stream();
-    const read = await readTurnedAway("openai", new Response(stream, { status: 429 }), 0);
+    const read = await readTurnedAway(
+      "openai",
+      new Response(stream, { status: 429 }),
+      new FakeClock(),
+    );
     expect(read.refusal?.kind).toBe("rate_limit");
     expect(await read.answer.text()).toBe(large);
   });
 
   test("may have no body, and may mean something else", async () => {
-    const read = await readTurnedAway("openai", new Response(null, { status: 503 }), 0);
+    const read = await readTurnedAway(
+      "openai",
+      new Response(null, { status: 503 }),
+      new FakeClock(),
+    );
     expect(read.refusal?.kind).toBe("overload");
-    const forbidden = await readTurnedAway("github", new Response("no", { status: 403 }), 0);
+    const forbidden = await readTurnedAway(
+      "github",
+      new Response("no", { status: 403 }),
+      new FakeClock(),
+    );
     expect(forbidden.refusal).toBe(null);
+  });
+
+  test("is not waited for where its body does not end: the head says enough", async () => {
+    const clock = new FakeClock();
+    const stream = new ReadableStream<Uint8Array>({
+      start: (controller) => controller.enqueue(new TextEncoder().encode("{")),
+    });
+    const headers = { "retry-after": "7" };
+    const answer = new Response(stream, { status: 429, headers });
+    expect(waitInHead("generic", answer, clock.now())).toBe(7_000);
+    const reading = readTurnedAway("generic", answer, clock);
+    await settlePromises();
+    await clock.tick(2_000);
+    const read = await reading;
+    expect(read).toMatchObject({ whole: false, refusal: { kind: "rate_limit", waitMs: 7_000 } });
+  });
+
+  test("counts for what was there where its body breaks off", async () => {
+    let pulls = 0;
+    const stream = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        if (pulls++ === 0) controller.enqueue(new TextEncoder().encode("{"));
+        else controller.error(new Error("reset"));
+      },
+    });
+    const headers = { "content-length": "500" };
+    const answer = new Response(stream, { status: 503, headers });
+    const read = await readTurnedAway("generic", answer, new FakeClock());
+    expect(read).toMatchObject({ whole: true, refusal: { kind: "overload" } });
+    expect([await read.answer.text(), read.answer.headers.get("content-length")]).toEqual([
+      "{",
+      null,
+    ]);
   });
 });
