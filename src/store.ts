@@ -21,7 +21,7 @@ export interface Opened {
   /** The same store, for what others keep there; null where nothing outlives the process. Closed by the ledger. */
   readonly database: Database | null;
   /** Closes the ledger; resolves when all of it is where it is kept. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /**
