@@ -132,5 +132,6 @@ function expectAlike(found: Reply, expected: Reply): void {
   expect(Math.abs(Number(found.wait) - Number(expected.wait))).toBeLessThan(1.01);
   const numbers = ({ L }: Reply): number[] => L.flat().map(Number);
   const apart = numbers(found).map((value, i) => Math.abs(value - (numbers(expected)[i] ?? NaN)));
-  expect(Math.max(...apart)).toBeLessThan(0.001);
+  // Redis says numbers with three decimals: what lies between two may be rounded to either.
+  expect(Math.max(...apart)).toBeLessThan(0.0011);
 }
