@@ -19,22 +19,23 @@ const askingPaths = ["/completions", "/embeddings"] as const;
  * Header fields on which no answer depends: about this hop or this one message, how a client calls itself, and
  * numbers under which a call is traced. Every other field is part of the key. The list names what does not count,
  * not what does, because APIs carry credentials and versions in headers that nobody can list: a field too many in
- * the key costs a miss, one too few gives a client the answer of another.
+ * the key costs a miss, one too few gives a client the answer of another. What a proxy before us says of its client
+ * (`X-Forwarded-*`, `Forwarded`, `X-Real-IP`) goes upstream and may decide there, so it counts.
  */
 const ignored: ReadonlySet<string> = new Set(
   [
     "connection keep-alive te trailer transfer-encoding upgrade expect",
     "proxy-connection host content-length priority",
-    "cache-control pragma date via forwarded dnt",
+    "cache-control pragma date dnt",
     "user-agent idempotency-key x-idempotency-key",
     "traceparent tracestate baggage sentry-trace b3 uber-trace-id",
-    "x-request-id x-client-request-id x-correlation-id x-trace-id x-real-ip",
+    "x-request-id x-client-request-id x-correlation-id x-trace-id",
     "x-amzn-trace-id x-cloud-trace-context",
   ].flatMap((line) => line.split(" ")),
 );
 
 /** The same by the beginning of the name; `x-stainless-*` is what official SDKs say about themselves. */
-const ignoredPrefixes = ["x-stainless-", "x-forwarded-", "x-b3-", "x-datadog-", "sec-"] as const;
+const ignoredPrefixes = ["x-stainless-", "x-b3-", "x-datadog-", "sec-"] as const;
 
 /** The one field of ours that counts: it is a credential. */
 const ownKey = "x-cooldown-key";
@@ -56,6 +57,9 @@ const credentials = [
   "x-goog-api-key",
   ownKey,
   "cookie",
+  "x-forwarded-access-token",
+  "x-forwarded-user",
+  "x-forwarded-email",
 ] as const;
 
 /**

@@ -111,7 +111,8 @@ export function createIdentifier(config: IdentityConfig): Identifier {
         return { id, credential: credential ?? "none", name, tier, keyHeaders };
       }
       if (config.require_key) throw unauthorized(named ?? credential);
-      const id = idOf(fields, connection, named ?? credential);
+      // A key that is nobody's must not give its sender a name of its choice beside the one that goes upstream.
+      const id = idOf(fields, connection, credential ?? named);
       return { id, credential: credential ?? "none", name: null, tier: null, keyHeaders };
     },
   };

@@ -115,6 +115,8 @@ export function readChange(config: Config, name: string, given: unknown): Values
     return `${key}: ${isFixed ? "can only be changed in the file" : message}`;
   });
   const asked = Object.keys(wanted ?? {});
+  // Names that every object has by itself are not seen by the schema: `constructor`, `__proto__`.
+  for (const key of asked) if (key in Object.prototype) problems.push(`${quote(key)}: unknown key`);
   if (problems.length === 0 && asked.length === 0)
     problems.push(`nothing to change; there are ${keys.join(", ")}`);
   if (problems.length > 0) throw new UsageError(problems.join("; "));

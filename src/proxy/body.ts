@@ -18,10 +18,17 @@ export interface Arriving {
   readonly deadlines: Deadlines;
 }
 
-/** The length that a message says its body has; null where it says none. */
+/**
+ * The length that a request says its body has; null where it says none.
+ * @throws ProxyError `INVALID_REQUEST` where that is not one whole number
+ */
 export function contentLength(fields: Fields): number | null {
   const value = fields["content-length"];
-  return value === undefined ? null : Number(value);
+  if (value === undefined) return null;
+  // The runtime lets equal lengths pass and joins them; RFC 9112 §6.3 has such a message refused or mended.
+  if (!/^\d{1,15}$/.test(value))
+    throw new ProxyError("INVALID_REQUEST", "The Content-Length header is not one length.");
+  return Number(value);
 }
 
 /** @throws ProxyError `BODY_TOO_LARGE` if the request says that its body is larger than `max` bytes. */

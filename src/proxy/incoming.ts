@@ -58,6 +58,12 @@ export class Incoming {
  * @throws ProxyError `INVALID_REQUEST`
  */
 function refuseLostBody(method: string, fields: Fields): void {
+  if (method === "CONNECT") {
+    throw new ProxyError(
+      "INVALID_REQUEST",
+      "CONNECT is for the forward proxy, which has a port of its own (forward_proxy.port).",
+    );
+  }
   if (method !== "GET" && method !== "HEAD") return;
   if ((contentLength(fields) ?? 0) === 0 && fields["transfer-encoding"] === undefined) return;
   throw new ProxyError(

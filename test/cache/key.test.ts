@@ -104,7 +104,6 @@ describe("key", () => {
     "traceparent",
     "x-stainless-retry-count",
     "x-stainless-read-timeout",
-    "x-forwarded-for",
     "x-cooldown-timeout",
     "x-cooldown-priority",
   ])("does not depend on %s", (name) => {
@@ -137,4 +136,23 @@ test.each([
   [{ cookie: "session=1" }, true],
 ])("%p names who asks: %p", (fields, expected) => {
   expect(hasCredential(fields as Fields)).toBe(expected);
+});
+
+test.each([
+  "x-forwarded-user",
+  "x-forwarded-access-token",
+  "x-forwarded-host",
+  "x-real-ip",
+  "forwarded",
+])("what a proxy before us says of its client tells answers apart: %s", (name) => {
+  const keyOf = (value: string): string =>
+    cacheKey({
+      method: "GET",
+      host: "https://api.test",
+      target: "/v1/models",
+      fields: { [name]: value },
+      body: null,
+    });
+  expect(keyOf("alice")).not.toBe(keyOf("bob"));
+  expect(keyOf("alice")).toBe(keyOf("alice"));
 });
