@@ -44,7 +44,7 @@ describe("keys", () => {
     { fields: { "x-goog-api-key": "sk-1" }, id: anonymous("sk-1") },
     {
       fields: { "x-cooldown-key": "other", authorization: "Bearer sk-1" },
-      id: anonymous("other"),
+      id: anonymous("sk-1"),
       credential: anonymous("sk-1"),
     },
     { fields: { "x-cooldown-key": "virtual-ci" }, id: "key:ci", credential: "none" },
