@@ -259,16 +259,15 @@ describe("what one is refused with for its own sake is no answer for others", ()
     using at = folder();
     const { answer, held, open } = gate();
     await using upstream = startUpstream(answer);
-    const trusted =
-      "server: { trusted_proxies: [127.0.0.1] }\nclients: { identify_by: [ip], rate_limit: 2 }\n";
-    await using proxy = await startProxy(yaml(upstream.url, "rpm: 1000", trusted), { at });
-    const from = (address: string): Call =>
-      call(proxy.port, chat("same", { "X-Forwarded-For": address }));
-    const calls = [from("192.0.2.1"), from("192.0.2.1")];
+    // A header that tells clients apart and no answers.
+    const named = 'clients: { identify_by: ["header:user-agent"], rate_limit: 2 }\n';
+    await using proxy = await startProxy(yaml(upstream.url, "rpm: 1000", named), { at });
+    const from = (who: string): Call => call(proxy.port, chat("same", { "User-Agent": who }));
+    const calls = [from("one"), from("one")];
     await until(() => held.length === 1, "it is asked");
-    const tooMany = await from("192.0.2.1").answer;
+    const tooMany = await from("one").answer;
     expect(tooMany.json().error.code).toBe("RATE_LIMIT_EXCEEDED");
-    calls.push(from("192.0.2.2"));
+    calls.push(from("two"));
     await Bun.sleep(settledMs);
     open();
     for (const one of calls) expect((await one.answer).status).toBe(200);
