@@ -89,8 +89,13 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     const asked = blockedMs === null ? scheduler.admit(admission) : null;
     const outcome = asked instanceof Promise ? await asked : asked;
     if (outcome === null || "refused" in outcome) {
-      if (kept !== null)
-        return passOn(parts, out, kept, blockedMs ?? outcome?.retryAfterMs ?? null);
+      if (kept !== null) {
+        // The upstream's own refusal, with the time at which there will be room.
+        const left = kept.until === null ? 0 : kept.until - clock.now();
+        const ms = Math.max(blockedMs ?? outcome?.retryAfterMs ?? 0, left);
+        if (ms > 0) setRetryAfter(kept.answer.headers, ms);
+        return pass(kept.answer, kept.controller);
+      }
       if (outcome !== null)
         throw new ProxyError(outcome.refused, outcome.message, outcome.retryAfterMs);
       throw circuitOpen(exchange.upstream, blockedMs ?? 0);
@@ -128,28 +133,28 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     }
 
     const now = clock.now();
+    const account = accountOf(lease);
     // Nothing else goes out meanwhile: the rest of the answer may take its time.
     const saysMs = waitInHead(out.provider, answer, now);
-    const wasHeld = (accountOf(lease)?.heldUntil ?? 0) > now;
-    if (saysMs !== null) accountOf(lease)?.hold(now + saysMs);
+    const wasHeld = (account?.heldUntil ?? 0) > now;
+    if (saysMs !== null) account?.hold(now + saysMs);
     const read = await readTurnedAway(out.provider, answer, clock);
     const { refusal } = read;
-    /** Ends a call whose answer is not waited for to its end. */
-    const drop = (): void => {
-      if (!read.whole) controller.abort();
-    };
     if (refusal === null) {
       breaker.released(entered);
       return pass(read.answer, controller);
     }
     if (answer.status === 429) core.metrics.upstream429(exchange.upstream);
-    const account = accountOf(lease);
     const retriable = !(out.body instanceof ReadableStream);
     admission = again(admission, exchange.startedAt);
     const { deadlineAt } = admission.again ?? { deadlineAt: now };
+    /** This try is over, and the request will go again: a call whose answer has not ended is ended. */
+    const goAgain = (): void => {
+      if (!read.whole) controller.abort();
+      settleTry(core, out, lease, answer.status, refusal.reason);
+    };
 
     if (refusal.kind === "rate_limit" && account !== null) {
-      const isNew = !wasHeld;
       const until = holdUntil(parts, account, refusal, now);
       if (refusal.waitMs === null) {
         // Nothing but its numbers says how long this lasts.
@@ -158,13 +163,14 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
       }
       account.hold(until);
       const waits = retriable && until <= deadlineAt;
-      if (isNew || !waits) breaker.failed(entered, account.spec.label, refusal.waitMs);
+      if (!wasHeld || !waits) breaker.failed(entered, account.spec.label, refusal.waitMs);
       else breaker.released(entered);
       kept = { answer: read.answer, controller, until };
-      if (!waits) return passOn(parts, out, kept, until - now);
-      drop();
-      exchange.turnedAway(chargeFailed(out.provider, answer.status, lease.reserved));
-      core.metrics.upstreamRetry(exchange.upstream, refusal.reason);
+      if (!waits) {
+        setRetryAfter(read.answer.headers, until - now);
+        return pass(read.answer, controller);
+      }
+      goAgain();
       continue;
     }
     breaker.failed(entered, account?.spec.label ?? null, refusal.waitMs);
@@ -173,11 +179,21 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
       return pass(read.answer, controller);
     const waitMs = Math.max(refusal.waitMs ?? 0, overloadWait(overloads));
     if (now + waitMs > deadlineAt) return pass(read.answer, controller);
-    drop();
-    exchange.turnedAway(chargeFailed(out.provider, answer.status, lease.reserved));
-    core.metrics.upstreamRetry(exchange.upstream, refusal.reason);
+    goAgain();
     await sleep(core, now + waitMs, out.signal());
   }
+}
+
+/** Ends a try that the upstream has answered with `status`, as the provider counts it; another will follow. */
+function settleTry(
+  { metrics }: Core,
+  { exchange, provider }: Outgoing,
+  lease: Lease,
+  status: number,
+  reason: string,
+): void {
+  exchange.turnedAway(chargeFailed(provider, status, lease.reserved));
+  metrics.upstreamRetry(exchange.upstream, reason);
 }
 
 async function send(
@@ -260,12 +276,8 @@ function isKeyRefused({ runtime }: Outgoing, lease: Lease, { status }: Response)
 }
 
 /** Leaves a key alone. False where there is no other to try, or nothing to send again. */
-function setAside(
-  { core }: DispatchParts,
-  { exchange, admission, body, provider }: Outgoing,
-  lease: Lease,
-  status: number,
-): boolean {
+function setAside({ core }: DispatchParts, out: Outgoing, lease: Lease, status: number): boolean {
+  const { admission, body } = out;
   const now = core.clock.now();
   const account = accountOf(lease);
   if (account === null) return false;
@@ -277,8 +289,7 @@ function setAside(
   const usable = others.some((path) => path.accounts.every(({ heldUntil }) => heldUntil <= now));
   if (usable) account.hold(now + setAsideMs);
   if (!usable || body instanceof ReadableStream) return false;
-  exchange.turnedAway(chargeFailed(provider, status, lease.reserved));
-  core.metrics.upstreamRetry(exchange.upstream, "key_refused");
+  settleTry(core, out, lease, status, "key_refused");
   return true;
 }
 
@@ -311,26 +322,6 @@ function again(admission: AdmissionRequest, arrivedAt: number): AdmissionRequest
     // What can be sent again is all here.
     uploading: false,
   };
-}
-
-/** The upstream's own refusal, with the time at which there will be room. */
-function passOn(
-  parts: DispatchParts,
-  out: Outgoing,
-  { answer, controller, until }: Kept,
-  waitMs: number | null,
-): Response | Promise<Response> {
-  const { core, server } = parts;
-  const now = core.clock.now();
-  const ms = Math.max(waitMs ?? 0, until === null ? 0 : until - now);
-  if (ms > 0) setRetryAfter(answer.headers, ms);
-  return relay(answer, out.exchange, out.dialect, {
-    server,
-    clock: core.clock,
-    patience: out.runtime,
-    controller,
-    provider: out.provider,
-  });
 }
 
 function circuitOpen(upstream: string, ms: number): ProxyError {
