@@ -16,7 +16,7 @@ import type { Provider } from "../provider/provider.ts";
 import type { Fields } from "../upstream/headers.ts";
 import { fieldsOf, stripResponseHeaders } from "../upstream/headers.ts";
 import type { BodyEnd, OpenedBody, Patience } from "../upstream/relay.ts";
-import { openBody, toBody } from "../upstream/relay.ts";
+import { isSmall, openBody, toBody } from "../upstream/relay.ts";
 import type { Asking, Found } from "./asking.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Settlement } from "./settle.ts";
@@ -94,6 +94,11 @@ export function relay(
     else settle(settlement);
   };
   setOwnHeaders(headers, exchange, server, exchange.firstByteAt ?? clock.now(), fields);
+  if (reader === null && asking === null && mayHandOver(exchange, fields)) {
+    exchange.replied();
+    settle(null);
+    return answer;
+  }
   const flight = asking?.flight ?? null;
   const finish = (opened: OpenedBody): Response => {
     exchange.replied();
@@ -105,6 +110,15 @@ export function relay(
   const onChunk = bothOf(reader, recording);
   const opened = openBody(answer, fields, patience, { onChunk, onEnd }, controller);
   return opened instanceof Promise ? opened.then(finish) : finish(opened);
+}
+
+/**
+ * Whether the runtime may send an answer as it got it, which costs half as much and does not tell when it is over: one
+ * that is all there as good as its head is, whose bytes nobody here reads, and for whose end no other request waits.
+ */
+function mayHandOver(exchange: Exchange, fields: Fields): boolean {
+  if (!exchange.mayHandOver || exchange.method === "HEAD" || !isSmall(fields)) return false;
+  return exchange.lease?.path.limits.every(({ unit }) => unit !== "slots") ?? true;
 }
 
 /** An answer that was kept, or that another's call got, as this client gets it; ends the exchange. */

@@ -30,8 +30,8 @@ export interface Listener {
    * @throws where it cannot be used; then nothing has changed
    */
   renew(certificate: Certificate): void;
-  /** Closes every connection. */
-  close(): Promise<void>;
+  /** Closes every connection, once the last answers are out or `graceMs` have passed. */
+  close(graceMs: number): Promise<void>;
 }
 
 /** @throws OperationError if the address cannot be bound, with what to do */
@@ -72,10 +72,10 @@ export function listen(options: HttpOptions): Listener {
     port,
     renew,
     stopAccepting: () => servers.forEach((server) => void server.stop(false)),
-    async close() {
+    async close(graceMs) {
       const all = [...servers, ...retired];
       // The last answers have ended for us and may still be on their way out.
-      const end = performance.now() + 1_000;
+      const end = performance.now() + graceMs;
       while (all.some((server) => server.pendingRequests > 0) && performance.now() < end) {
         await new Promise((resolve) => void setTimeout(resolve, 1));
       }
@@ -100,6 +100,7 @@ function freePort(options: HttpOptions, host: string): number {
 
 /** A class, not three closures: there is one for each request. */
 class BunConnection implements Connection {
+  readonly sendsAnswers = true;
   readonly #request: Request;
   readonly #server: Server;
   readonly #idleSeconds: number;

@@ -53,6 +53,9 @@ export interface Running {
 /** When the token counter is made ready, ms after the start, unless a request has needed it by then. */
 const warmUpAfterMs = 500;
 
+/** How long the last answers have to get out, even where `shutdown_timeout` is over. */
+const lastAnswersMs = 1_000;
+
 /** Settings that a running process cannot change. */
 const fixedKeys = [
   "host",
@@ -199,6 +202,7 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   const stop = async (): Promise<void> => {
     draining = true;
     const graceMs = runtime.config.server.shutdown_timeout;
+    const deadline = clock.now() + graceMs;
     log.info("shutting down", {
       in_flight: pipeline.running - scheduler.waiting,
       queued: scheduler.waiting,
@@ -211,11 +215,12 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
     forward?.stopAccepting();
     const inTime = await Promise.race([
       Promise.all([pipeline.idle(), forward?.idle()]).then(() => true),
-      new Promise<false>((resolve) => void clock.at(clock.now() + graceMs, () => resolve(false))),
+      new Promise<false>((resolve) => void clock.at(deadline, () => resolve(false))),
     ]);
     if (!inTime)
       log.warn("requests were cut off by shutdown_timeout", { in_flight: pipeline.running });
-    await Promise.all([listener.close(), forward?.close()]);
+    const leftMs = Math.max(lastAnswersMs, deadline - clock.now());
+    await Promise.all([listener.close(leftMs), forward?.close()]);
     counter.close();
     runtime.upstream.close();
     learned?.close();

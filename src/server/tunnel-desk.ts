@@ -87,6 +87,7 @@ export class ForwardDesk<C extends { id: string }> {
         peer: () => caller.peer,
         hold() {},
         free() {},
+        sendsAnswers: false,
       });
       answer = challengeKeyless(handled, caller.fields);
     } catch (error) {

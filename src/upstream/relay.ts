@@ -61,13 +61,10 @@ export function openBody(
   observer: BodyObserver,
   controller: AbortController,
 ): OpenedBody | Promise<OpenedBody> {
+  if (isSmall(fields)) return small(answer, idle, observer, controller);
   const length = Number(fields["content-length"] ?? NaN);
-  const type = fields["content-type"];
   // Bytes without a Content-Type would be given one by the server, which a stream is not.
-  const canBeWhole = length > 0 && length <= wholeBytes && type !== undefined;
-  if (canBeWhole && length <= smallBytes && !type.startsWith("text/event-stream")) {
-    return small(answer, idle, observer, controller);
-  }
+  const canBeWhole = length > 0 && length <= wholeBytes && fields["content-type"] !== undefined;
   const { body } = answer;
   if (body === null) {
     observer.onEnd({ how: "complete" });
@@ -75,6 +72,18 @@ export function openBody(
   }
   const source = new Source(body.getReader(), idle, observer);
   return canBeWhole ? wholeOrSource(source, length) : source;
+}
+
+/** Whether an answer with these headers comes in one packet or a few, all of it at once. */
+export function isSmall(fields: Fields): boolean {
+  const length = Number(fields["content-length"] ?? NaN);
+  const type = fields["content-type"];
+  return (
+    length > 0 &&
+    length <= smallBytes &&
+    type !== undefined &&
+    !type.startsWith("text/event-stream")
+  );
 }
 
 /** A small answer, read without a reader: a tenth of what a request costs here. */
