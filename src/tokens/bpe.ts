@@ -11,7 +11,8 @@ const cachedBytes = 24;
 
 /**
  * A counter for one vocabulary: splits text into pieces, and counts each by the first of three ways that
- * works: the piece is one token (most are), it was counted before, or its bytes are merged.
+ * works: it was counted before (its place is in the processor's cache, a vocabulary's megabytes are not), it is one
+ * token (most are), or its bytes are merged.
  *
  * Equal to `encode_ordinary(text).length` of `@dqbd/tiktoken` on any string, lone surrogates included (both
  * read them as U+FFFD), for OpenAI's vocabularies, and to Hugging Face's `tokenizers` for the others; in time
@@ -26,16 +27,19 @@ export function createTextCounter(vocabulary: Vocabulary): CountText {
   const keptLengths = new Uint8Array(cachePlaces);
   const keptCounts = new Uint8Array(cachePlaces);
 
+  /** Where a piece is longer than any token, `hash` is that of nothing and it is no token. */
+  const countNew = (bytes: Uint8Array, start: number, end: number, hash: number): number =>
+    end - start <= vocabulary.longest && rankOf(vocabulary, bytes, start, end, hash) !== noRank
+      ? 1
+      : merge(bytes, start, end);
+
   const countPiece = (bytes: Uint8Array, start: number, end: number): number => {
     const length = end - start;
     let hash = 0;
-    // Where the piece is longer than any token, its hash is of no use.
-    if (length <= vocabulary.longest) {
+    if (length <= vocabulary.longest)
       for (let i = start; i < end; i++)
         hash = (Math.imul(hash, hashFactor) + (bytes[i] ?? 0) + 1) | 0;
-      if (rankOf(vocabulary, bytes, start, end, hash) !== noRank) return 1;
-    }
-    if (length > cachedBytes) return merge(bytes, start, end);
+    if (length > cachedBytes) return countNew(bytes, start, end, hash);
     const place = (Math.imul(hash, 0x85ebca6b) >>> 16) & (cachePlaces - 1);
     const kept = place * cachedBytes;
     if (keptLengths[place] === length) {
@@ -43,7 +47,7 @@ export function createTextCounter(vocabulary: Vocabulary): CountText {
       while (i < length && keptBytes[kept + i] === bytes[start + i]) i++;
       if (i === length) return keptCounts[place] ?? 0;
     }
-    const count = merge(bytes, start, end);
+    const count = countNew(bytes, start, end, hash);
     keptLengths[place] = length;
     keptCounts[place] = count;
     for (let i = 0; i < length; i++) keptBytes[kept + i] = bytes[start + i] ?? 0;
