@@ -43,6 +43,20 @@ function contractionEnd(bytes: Uint8Array, i: number, end: number): number {
   }
 }
 
+/**
+ * Most pieces there are, in a loop of their own: a space, perhaps, and small ASCII letters, before something that all
+ * patterns end a word at. Its end; 0 where it is something else.
+ */
+function plainWordEnd(bytes: Uint8Array, start: number, end: number): number {
+  const word = bytes[start] === 0x20 ? start + 1 : start;
+  let i = word;
+  let byte = 0;
+  while (i < end && (byte = bytes[i] ?? 0) >= 0x61 && byte <= 0x7a) i++;
+  if (i === word) return 0;
+  // Another letter may follow, or a contraction.
+  return i === end || (byte < 0x41 && byte !== apostrophe) ? i : 0;
+}
+
 /** A word's contraction at `i`, where the pattern has them: its end, `i` where there is none. */
 function suffixEnd(bytes: Uint8Array, i: number, end: number, contractions: boolean): number {
   return contractions ? contractionEnd(bytes, i, end) : i;
@@ -120,6 +134,8 @@ function casedEnd(
   digits: number,
   contractions: boolean,
 ): number {
+  const plain = plainWordEnd(bytes, start, end);
+  if (plain > 0) return plain;
   const lead = bytes[start] ?? 0;
   const kind = classAt(bytes, start, classes);
   if ((lettersMask >> kind) & 1) {
@@ -155,6 +171,8 @@ function uncasedEnd(
   classes: Uint8Array,
   digits: number,
 ): number {
+  const plain = plainWordEnd(bytes, start, end);
+  if (plain > 0) return plain;
   const lead = bytes[start] ?? 0;
   const contraction = contractionEnd(bytes, start, end);
   if (contraction > start) return contraction;
