@@ -1,11 +1,12 @@
 import type { Clock } from "../clock.ts";
 import type { Account } from "../ledger/account.ts";
 import type { Cost } from "../limit/cost.ts";
-import { amountOf, noCost, oneRequest } from "../limit/cost.ts";
+import { amountOf, oneRequest } from "../limit/cost.ts";
 import type { Limit } from "../limit/limit.ts";
 import { Heap } from "../queue/heap.ts";
 import { goesBefore, Line } from "../queue/line.ts";
 import { Shares } from "../queue/shares.ts";
+import { Crowd } from "./crowd.ts";
 import { fits, worstStart } from "./forecast.ts";
 import { Guard } from "./guard.ts";
 import type { Path } from "./path.ts";
@@ -33,8 +34,7 @@ export class Planner {
   readonly #host: PlannerHost;
   readonly #shares = new Shares();
   readonly #lines = new Map<string, Line>();
-  /** What all that wait for an account will be charged together. */
-  readonly #ahead = new Map<Account, Cost>();
+  readonly #crowd = new Crowd();
   readonly #deadlines = new Heap<Pending>((a, b) => a.deadlineAt < b.deadlineAt);
   /** The first of each line, none of which could start at the last pump. */
   readonly #heads = new Map<Line, Pending>();
@@ -64,7 +64,7 @@ export class Planner {
 
   /** What all requests that wait for `account` will be charged together. */
   aheadOf(account: Account): Readonly<Cost> {
-    return this.#ahead.get(account) ?? noCost;
+    return this.#crowd.aheadOf(account);
   }
 
   /** Puts a request into the queue; it may be granted before this returns. */
@@ -292,7 +292,7 @@ export class Planner {
     const item: Pending = Object.assign(draft, { line });
     line.push(item);
     this.#deadlines.push(item);
-    this.#count(item, 1);
+    this.#crowd.add(item);
     return { item, isFirst: known === undefined };
   }
 
@@ -306,25 +306,8 @@ export class Planner {
       this.#heads.delete(item.line);
     }
     this.#deadlines.remove(item);
-    this.#count(item, -1);
+    this.#crowd.remove(item);
     return true;
-  }
-
-  #count({ request, cost }: Pending, sign: 1 | -1): void {
-    for (const account of request.path.accounts) {
-      account.waiting += sign;
-      let ahead = this.#ahead.get(account);
-      if (ahead === undefined) {
-        ahead = { ...noCost };
-        this.#ahead.set(account, ahead);
-      }
-      ahead.requests += sign * cost.requests;
-      ahead.tokens += sign * cost.tokens;
-      ahead.input_tokens += sign * cost.input_tokens;
-      ahead.output_tokens += sign * cost.output_tokens;
-      ahead.total_tokens += sign * cost.total_tokens;
-      if (account.waiting === 0) this.#ahead.delete(account);
-    }
   }
 
   #before(a: Pending, b: Pending, now: number): boolean {
