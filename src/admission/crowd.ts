@@ -1,15 +1,28 @@
 import type { Account } from "../ledger/account.ts";
 import type { Cost } from "../limit/cost.ts";
 import { noCost } from "../limit/cost.ts";
+import { Places } from "../queue/places.ts";
 import type { Pending } from "./pending.ts";
 
-/** What waits for each account: how many, and what they will be charged together. */
+/** Those that wait for one account. */
+interface Waiters {
+  /** What they will be charged together. */
+  readonly ahead: Cost;
+  readonly places: Places;
+}
+
+/** What waits for each account: how many, whose, and what they will be charged together. */
 export class Crowd {
-  readonly #ahead = new Map<Account, Cost>();
+  readonly #waiters = new Map<Account, Waiters>();
 
   /** What all requests that wait for `account` will be charged together. */
   aheadOf(account: Account): Readonly<Cost> {
-    return this.#ahead.get(account) ?? noCost;
+    return this.#waiters.get(account)?.ahead ?? noCost;
+  }
+
+  /** Who holds how many of the places for `account`; null where nobody waits. */
+  placesOf(account: Account): Places | null {
+    return this.#waiters.get(account)?.places ?? null;
   }
 
   add(item: Pending): void {
@@ -20,20 +33,24 @@ export class Crowd {
     this.#count(item, -1);
   }
 
-  #count({ request, cost }: Pending, sign: 1 | -1): void {
+  #count(item: Pending, sign: 1 | -1): void {
+    const { request, cost } = item;
     for (const account of request.path.accounts) {
       account.waiting += sign;
-      let ahead = this.#ahead.get(account);
-      if (ahead === undefined) {
-        ahead = { ...noCost };
-        this.#ahead.set(account, ahead);
+      let waiters = this.#waiters.get(account);
+      if (waiters === undefined) {
+        waiters = { ahead: { ...noCost }, places: new Places() };
+        this.#waiters.set(account, waiters);
       }
+      const { ahead, places } = waiters;
       ahead.requests += sign * cost.requests;
       ahead.tokens += sign * cost.tokens;
       ahead.input_tokens += sign * cost.input_tokens;
       ahead.output_tokens += sign * cost.output_tokens;
       ahead.total_tokens += sign * cost.total_tokens;
-      if (account.waiting === 0) this.#ahead.delete(account);
+      if (sign === 1) places.add(item, 1);
+      else places.remove(item, 1);
+      if (account.waiting === 0) this.#waiters.delete(account);
     }
   }
 }

@@ -4,13 +4,16 @@ import type { Cost } from "../limit/cost.ts";
 import { amountOf, oneRequest } from "../limit/cost.ts";
 import type { Limit } from "../limit/limit.ts";
 import { Heap } from "../queue/heap.ts";
+import type { Flow } from "../queue/lane.ts";
 import { goesBefore, Line } from "../queue/line.ts";
+import { fromTheBack } from "../queue/places.ts";
 import { Shares } from "../queue/shares.ts";
 import { Crowd } from "./crowd.ts";
 import { fits, worstStart } from "./forecast.ts";
 import { Guard } from "./guard.ts";
 import type { Path } from "./path.ts";
 import type { Pending } from "./pending.ts";
+import type { AdmissionRequest } from "./request.ts";
 
 /** What a planner needs from its scheduler. */
 export interface PlannerHost {
@@ -65,6 +68,22 @@ export class Planner {
   /** What all requests that wait for `account` will be charged together. */
   aheadOf(account: Account): Readonly<Cost> {
     return this.#crowd.aheadOf(account);
+  }
+
+  /** Which of those that wait for `account` gives way to `request`, for which there is no place; null: none. */
+  inTheWay(account: Account, { client, weight }: AdmissionRequest): Pending | null {
+    const loser = this.#crowd.placesOf(account)?.inFavourOf(client, weight, 1) ?? null;
+    if (loser === null) return null;
+    const flows = [...this.flowsOf(loser.client)].filter(({ tail }) =>
+      (tail as Pending).request.path.accounts.includes(account),
+    );
+    const [last] = fromTheBack(flows, this.#host.clock.now());
+    return (last as Pending | undefined) ?? null;
+  }
+
+  /** Where requests of this client wait. */
+  flowsOf(client: string): Iterable<Flow> {
+    return this.#shares.flowsOf(client);
   }
 
   /** Puts a request into the queue; it may be granted before this returns. */

@@ -5,6 +5,8 @@ import type { Ledger, ReserveOptions } from "../ledger/ledger.ts";
 import type { Cost } from "../limit/cost.ts";
 import { noCost } from "../limit/cost.ts";
 import type { Limit } from "../limit/limit.ts";
+import type { Flow } from "../queue/lane.ts";
+import { Bodies } from "./bodies.ts";
 import { earliestStart, exceeded, startBehind } from "./forecast.ts";
 import { Lease } from "./lease.ts";
 import type { Pending } from "./pending.ts";
@@ -16,8 +18,7 @@ import type { AdmissionRequest, Refusal } from "./request.ts";
 /** How long to leave a store that cannot be reached, ms: it is tried more often than that. */
 const storeRetryMs = 5_000;
 
-/** Bodies that waiting requests may hold together (contract, section 4). */
-const maxWaitingBytes = 256 * 1024 * 1024;
+const nobody: ReadonlySet<Pending> = new Set();
 
 /**
  * Admission: turns a request into a lease, at once where there is room and nobody waits, else when its turn comes.
@@ -28,7 +29,7 @@ export class Scheduler implements PlannerHost {
   readonly #ledger: Ledger;
   readonly #planners = new Map<string, Planner>();
   #lastSeq = 0;
-  #waitingBytes = 0;
+  readonly #bodies = new Bodies();
   /** While draining: when what still waits is given up; null otherwise. */
   #drainUntil: number | null = null;
 
@@ -47,7 +48,7 @@ export class Scheduler implements PlannerHost {
 
   /** Bytes of body held by them. */
   get waitingBytes(): number {
-    return this.#waitingBytes;
+    return this.#bodies.bytes;
   }
 
   /**
@@ -63,7 +64,10 @@ export class Scheduler implements PlannerHost {
       const lease = this.#reserve(request, path.choose(request.cost, now), now, 0);
       if (lease !== null) return lease;
     }
-    return this.#refusalOnArrival(request, now) ?? this.#wait(request, now);
+    const refusal = this.#refusalOnArrival(request, now);
+    if (refusal !== null) return refusal;
+    const leaving = this.#inTheWay(request, now);
+    return "refused" in leaving ? leaving : this.#wait(request, now, leaving);
   }
 
   /** What changed limits no longer allow is refused, and what they allow now goes. Call after accounts changed. */
@@ -180,28 +184,45 @@ export class Scheduler implements PlannerHost {
       const message = "Usage cannot be kept at the moment, so nothing goes out. Try again soon.";
       return { refused: "STORE_UNAVAILABLE", message, retryAfterMs };
     }
-    if (request.again !== null) return null;
-    const full = path.accounts.find((account) => account.waiting >= account.spec.maxQueueDepth);
-    if (full !== undefined) {
-      const text = `${full.waiting} requests are waiting for ${full.spec.label} already (max_queue_depth).`;
-      return this.#refuse("QUEUE_FULL", text, request, now);
-    }
-    if (this.#waitingBytes + request.bodyBytes > maxWaitingBytes) {
-      return this.#refuse(
-        "QUEUE_FULL",
-        "Waiting requests hold all the memory they may.",
-        request,
-        now,
-      );
-    }
     return null;
   }
 
-  #wait(request: AdmissionRequest, now: number): Promise<Lease | Refusal> {
+  /**
+   * Those that give way to a request which comes to wait, so that one client cannot fill the queue for all; or why it
+   * may not wait. Who has been let in once is neither asked nor has to.
+   */
+  #inTheWay(request: AdmissionRequest, now: number): ReadonlySet<Pending> | Refusal {
+    const { path, bodyBytes, again } = request;
+    const full = path.accounts.filter(({ waiting, spec }) => waiting >= spec.maxQueueDepth);
+    if (again !== null || (full.length === 0 && this.#bodies.fits(bodyBytes))) return nobody;
+    const leaving = new Set<Pending>();
+    const planner = this.#planners.get(path.group);
+    for (const account of full) {
+      if (leaving.values().some((item) => item.request.path.accounts.includes(account))) continue;
+      const item = planner?.inTheWay(account, request) ?? null;
+      if (item === null) {
+        const text = `${account.waiting} requests are waiting for ${account.spec.label} already (max_queue_depth).`;
+        return this.#refuse("QUEUE_FULL", text, request, now);
+      }
+      leaving.add(item);
+    }
+    const flowsOf = (client: string): Iterable<Flow> =>
+      this.#planners.values().flatMap((one) => one.flowsOf(client));
+    if (this.#bodies.makeRoom(request, leaving, flowsOf, now)) return leaving;
+    const text = "Waiting requests hold all the memory they may.";
+    return this.#refuse("QUEUE_FULL", text, request, now);
+  }
+
+  /** @param leaving who gives way to it */
+  #wait(
+    request: AdmissionRequest,
+    now: number,
+    leaving: ReadonlySet<Pending>,
+  ): Promise<Lease | Refusal> {
     const { promise, resolve, reject } = Promise.withResolvers<Lease | Refusal>();
     const { path, signal } = request;
     const end = (outcome: Lease | Refusal): void => {
-      this.#waitingBytes -= request.bodyBytes;
+      this.#bodies.remove(item, request.bodyBytes);
       signal?.removeEventListener("abort", leave);
       resolve(outcome);
     };
@@ -225,20 +246,29 @@ export class Scheduler implements PlannerHost {
       place: -1,
     };
     const leave = (): void => {
-      if (item.flow === null) return;
-      this.#waitingBytes -= request.bodyBytes;
-      const planner = this.#planners.get(path.group);
-      if (planner !== undefined) {
-        planner.remove(item as Pending);
-        this.#forgetIfIdle(path.group, planner);
-      }
+      if (!this.#removed(item as Pending)) return;
+      this.#bodies.remove(item, request.bodyBytes);
       reject(signal?.reason);
     };
     if (signal?.aborted === true) return Promise.reject(signal.reason);
     signal?.addEventListener("abort", leave, { once: true });
-    this.#waitingBytes += request.bodyBytes;
+    // One of them that is gone already has been let go, in the room of the one before.
+    const evicted = leaving.size === 0 ? [] : [...leaving].filter((other) => this.#removed(other));
+    this.#bodies.add(item, request.bodyBytes);
     this.#plannerOf(path.group).enqueue(item);
+    const text = "The queue is full, and another client holds less of it: this one gave way.";
+    for (const other of evicted) other.end(this.#refuse("QUEUE_FULL", text, other.request, now));
     return promise;
+  }
+
+  /** Takes one that waits out of its queue; false if it was let go meanwhile. */
+  #removed(item: Pending): boolean {
+    if (item.flow === null) return false;
+    const { group } = item.request.path;
+    const planner = this.#plannerOf(group);
+    planner.remove(item);
+    this.#forgetIfIdle(group, planner);
+    return true;
   }
 
   #tooLate(request: AdmissionRequest, now: number): Refusal {

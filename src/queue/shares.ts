@@ -37,6 +37,11 @@ export class Shares {
     return client;
   }
 
+  /** Where requests of this client wait, in all lanes. */
+  flowsOf(name: string): Iterable<Flow> {
+    return this.#clients.get(name)?.flows ?? [];
+  }
+
   leave(client: Client, flow: Flow): void {
     client.flows.delete(flow);
     if (client.flows.size > 0) return;

@@ -71,6 +71,39 @@ test("a full queue answers 429 QUEUE_FULL at once", async () => {
   for (const { answer: done } of calls) expect((await done).status).toBe(200);
 });
 
+test("a queue that one client has filled takes a newcomer, who is served in its turn", async () => {
+  using at = folder();
+  const { answer, held } = gate();
+  await using upstream = startUpstream(answer);
+  const yaml = quota(upstream.url, "max_concurrency: 1, max_queue_depth: 20");
+  await using proxy = await startProxy(yaml, { at });
+  const greedy: Ask = { path: "/greedy", headers: { Authorization: "Bearer greedy" } };
+  const first = call(proxy.port, { host: "api.test", ...greedy });
+  await until(() => held.length === 1, "the first is in flight");
+  const calls: Call[] = [];
+  for (let n = 0; n < 20; n++) calls.push(await queue(proxy, greedy));
+  // Its own are refused as ever.
+  expect((await ask(proxy.port, { host: "api.test", ...greedy })).status).toBe(429);
+
+  const modest = call(proxy.port, {
+    host: "api.test",
+    path: "/modest",
+    headers: { Authorization: "Bearer modest" },
+  });
+  const refused = await calls.pop()?.answer;
+  expect([refused?.status, refused?.json().error.code]).toEqual([429, "QUEUE_FULL"]);
+  expect(Number(refused?.header("retry-after"))).toBeGreaterThan(0);
+  expect((await proxy.quota("q")).queue_depth).toBe(20);
+  for (let n = 0; n < 21; n++) {
+    await until(() => held.length > n, `request ${n} has left`);
+    held[n]?.release();
+  }
+  for (const { answer: done } of [first, modest, ...calls]) expect((await done).status).toBe(200);
+  // One turn of the greedy one at most.
+  expect(upstream.seen.findIndex(({ target }) => target === "/modest")).toBeLessThanOrEqual(2);
+  expect(upstream.seen).toHaveLength(21);
+});
+
 test("a minute's window tells when it has room, and says so only where retrying helps", async () => {
   using at = folder();
   await using upstream = startUpstream();
