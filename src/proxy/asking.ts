@@ -28,7 +28,17 @@ export interface Found {
 }
 
 /** Who waited for a call whose leader was refused for reasons of its own is told this, and asks anew. */
-export class LeaderRefused extends Error {}
+export class LeaderRefused extends Error {
+  /** Whose requests would all be refused so, null where only the leader's would. */
+  readonly client: string | null;
+  readonly refusal: unknown;
+
+  constructor(refusal: unknown, client: string | null) {
+    super();
+    this.refusal = refusal;
+    this.client = client;
+  }
+}
 
 /** Whether a request's answer may be kept or shared, as far as its head tells: then its body is needed for the key. */
 export function mayShare(
@@ -118,8 +128,9 @@ async function waitFor(
     return (await seat.answer) ?? "not for us";
   } catch (error) {
     if (isLate) return "late";
-    if (error instanceof LeaderRefused) return "refused";
-    throw error;
+    if (!(error instanceof LeaderRefused)) throw error;
+    if (error.client === exchange.client.id) throw error.refusal;
+    return "refused";
   } finally {
     cancel?.();
     exchange.followed(begunAt, seat.departedAt);

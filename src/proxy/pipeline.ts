@@ -258,7 +258,7 @@ export class Pipeline {
   /** The answer where there is none from the upstream. */
   #fail(thrown: unknown, exchange: Exchange, signal: AbortSignal): Response {
     const { core, server } = this.#parts;
-    exchange.asking?.flight?.fail(isOwnRefusal(thrown, exchange) ? new LeaderRefused() : thrown);
+    exchange.asking?.flight?.fail(refusalForOthers(thrown, exchange));
     if (signal.aborted && !(thrown instanceof ProxyError)) {
       // Nobody reads this. 499 is what nginx writes into its log for it.
       exchange.finish(499, "aborted");
@@ -295,11 +295,13 @@ function targetOf(url: string): string {
   return start === -1 ? "/" : url.slice(start);
 }
 
-/** Whether a request was refused for what it or its client asks for, and not for what all of its kind do. */
-function isOwnRefusal(thrown: unknown, { clientRefusal }: Exchange): boolean {
-  return (
-    clientRefusal !== null || (thrown instanceof ProxyError && thrown.code === "QUEUE_TIMEOUT")
-  );
+/** What those are told who wait for the call that a refused request leads. */
+function refusalForOthers(thrown: unknown, { client, clientRefusal }: Exchange): unknown {
+  const code = thrown instanceof ProxyError ? thrown.code : null;
+  // How full a queue is depends on who asks: whose client holds most of it gives way to others.
+  if (code === "QUEUE_FULL") return new LeaderRefused(thrown, client.id);
+  const isItsOwn = clientRefusal !== null || code === "QUEUE_TIMEOUT";
+  return isItsOwn ? new LeaderRefused(thrown, null) : thrown;
 }
 
 function asProxyError(error: unknown): ProxyError {

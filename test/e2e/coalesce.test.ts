@@ -275,6 +275,38 @@ describe("what one is refused with for its own sake is no answer for others", ()
   });
 });
 
+test("who gave way in a full queue does not take along others that wait for its answer", async () => {
+  using at = folder();
+  const { answer, held, open } = gate();
+  await using upstream = startUpstream(answer);
+  const named = 'clients: { identify_by: ["header:user-agent"] }\n';
+  const rest = "max_concurrency: 1, max_queue_depth: 3";
+  await using proxy = await startProxy(yaml(upstream.url, rest, named), { at });
+  const from = (who: string, what: string): Call =>
+    call(proxy.port, chat(what, { "User-Agent": who }));
+  const first = from("greedy", "first");
+  await until(() => held.length === 1, "the first is in flight");
+  const waiting: Call[] = [];
+  for (const what of ["second", "third", "same"]) {
+    const count = waiting.push(from("greedy", what));
+    await until(async () => (await proxy.quota("q")).queue_depth === count, `${what} waits`);
+  }
+  const [second, third, same] = waiting;
+  const own = from("greedy", "same");
+  const modest = from("modest", "same");
+  await Bun.sleep(settledMs);
+  const newcomer = from("new", "other");
+  // Its newest gives way to the newcomer, and the one before that to the modest one, who asks for himself then.
+  for (const one of [same, own, third]) {
+    const refused = await one?.answer;
+    expect([refused?.status, refused?.json().error.code]).toEqual([429, "QUEUE_FULL"]);
+  }
+  open();
+  for (const one of [first, second, newcomer, modest])
+    expect((await one?.answer)?.status).toBe(200);
+  expect(upstream.seen).toHaveLength(4);
+});
+
 test("with the cache: one call, and the next is a hit", async () => {
   using at = folder();
   const { answer, held } = gate();
