@@ -10,14 +10,14 @@ const smallest = 8;
  */
 export class IdIndex {
   readonly #tables: Table[] = Array.from({ length: tables }, emptyTable);
-  readonly #idOf: (slot: number) => string;
+  readonly #stands: (slot: number, id: string) => boolean;
   /** Clients choose their ids: they must not know which ones share a place. */
   readonly #seed = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   #size = 0;
 
-  /** @param idOf the id that a slot was added with */
-  constructor(idOf: (slot: number) => string) {
-    this.#idOf = idOf;
+  /** @param stands whether a slot was added with an id */
+  constructor(stands: (slot: number, id: string) => boolean) {
+    this.#stands = stands;
   }
 
   get size(): number {
@@ -31,7 +31,7 @@ export class IdIndex {
     for (let place = home(hash, mask); ; place = (place + 1) & mask) {
       const slot = pairs[2 * place + 1] ?? 0;
       if (slot === 0) return -1;
-      if (pairs[2 * place] === (hash | 0) && this.#idOf(slot - 1) === id) return slot - 1;
+      if (pairs[2 * place] === (hash | 0) && this.#stands(slot - 1, id)) return slot - 1;
     }
   }
 
@@ -53,7 +53,7 @@ export class IdIndex {
     for (; ; place = (place + 1) & mask) {
       const slot = pairs[2 * place + 1] ?? 0;
       if (slot === 0) return false;
-      if (pairs[2 * place] === (hash | 0) && this.#idOf(slot - 1) === id) break;
+      if (pairs[2 * place] === (hash | 0) && this.#stands(slot - 1, id)) break;
     }
     closeGap(table, place);
     this.#size--;

@@ -210,7 +210,7 @@ export class ClientLimits {
       const rows = this.#createRows();
       for (const [place, id] of page.ids.entries()) {
         const held = old[page.plan[place] ?? 0];
-        if (id === "" || held === undefined) continue;
+        if (held === undefined) continue;
         const tier = tiers.get(id);
         const plan = this.#planNamed(tier === undefined ? held.tier : tier);
         if (isFree(plan)) this.#tracker.drop(first + place);

@@ -1,5 +1,6 @@
 import type { Rows } from "./algorithm.ts";
 import { IdIndex } from "./id-index.ts";
+import { Ids } from "./ids.ts";
 
 /** Clients of one page: few enough that making one is not felt. */
 const pageBits = 12;
@@ -12,8 +13,7 @@ export interface Page<R extends Rows> {
   rows: R;
   /** Index of each one's plan. */
   readonly plan: Uint16Array;
-  /** Ids; empty for a place that no client has. */
-  readonly ids: string[];
+  readonly ids: Ids;
   /** The next place in whatever list a place is in, -1 at the end. */
   readonly next: Int32Array;
 }
@@ -32,7 +32,7 @@ interface FreePage<R extends Rows> extends Page<R> {
  */
 export class Slots<R extends Rows> {
   readonly #create: () => R;
-  readonly #index = new IdIndex((slot) => this.idOf(slot));
+  readonly #index = new IdIndex((slot, id) => this.page(slot).ids.stands(slot & mask, id));
   readonly #pages: (FreePage<R> | null)[] = [];
   /** Pages that have a free place; some may be there twice, or have been filled since. */
   readonly #roomy: number[] = [];
@@ -60,7 +60,7 @@ export class Slots<R extends Rows> {
     const place = page.free;
     page.free = page.next[place] ?? -1;
     page.taken++;
-    page.ids[place] = id;
+    page.ids.put(place, id);
     const slot = number * pageClients + place;
     this.#index.add(id, slot);
     return slot;
@@ -70,8 +70,8 @@ export class Slots<R extends Rows> {
   letGo(slot: number): void {
     const page = this.page(slot);
     const place = slot & mask;
-    this.#index.remove(page.ids[place] ?? "");
-    page.ids[place] = "";
+    this.#index.remove(page.ids.at(place));
+    page.ids.put(place, "");
   }
 
   /** Gives the slot of a client that was let go to others. */
@@ -97,7 +97,7 @@ export class Slots<R extends Rows> {
 
   /** Whose slot it is; empty after `letGo`. */
   idOf(slot: number): string {
-    return this.page(slot).ids[slot & mask] ?? "";
+    return this.page(slot).ids.at(slot & mask);
   }
 
   /** The slot's place in its page. */
@@ -132,7 +132,7 @@ export class Slots<R extends Rows> {
     this.#pages[number] = {
       rows: this.#create(),
       plan: new Uint16Array(pageClients),
-      ids: Array.from({ length: pageClients }, () => ""),
+      ids: new Ids(pageClients),
       next,
       free: 0,
       taken: 0,

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 
 import { IdIndex } from "../../src/client/id-index.ts";
+import { Ids } from "../../src/client/ids.ts";
 import { Wheel } from "../../src/client/wheel.ts";
 import type { Clock } from "../../src/clock.ts";
 import { ClientLimits } from "../../src/client/limits.ts";
@@ -16,7 +17,7 @@ test("the index finds what a Map would", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 3_000, size: "max" }), (all) => {
       const ids: string[] = [];
-      const index = new IdIndex((slot) => ids[slot] ?? "");
+      const index = new IdIndex((slot, id) => ids[slot] === id);
       const model = new Map<string, number>();
       for (const { add, key } of all) {
         const id = `ip:${key}`;
@@ -31,6 +32,32 @@ test("the index finds what a Map would", () => {
       for (const [id, slot] of model) expect(index.find(id)).toBe(slot);
     }),
     { numRuns: 30 },
+  );
+});
+
+test("places tell their ids, whatever these are", () => {
+  const id = fc.oneof(
+    fc.constantFrom("ip:2001:db8::1234:5678:9abc:def0", "key:ünï", "key:日本", "header:\0", "x"),
+    fc.string({ minLength: 1, maxLength: 40, unit: "binary" }),
+    fc.constant(""),
+  );
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.nat(9), id)), id, (puts, other) => {
+      const ids = new Ids(10);
+      const model = new Map<number, string>();
+      for (const [place, one] of puts) {
+        ids.put(place, one);
+        if (one === "") model.delete(place);
+        else model.set(place, one);
+        for (let at = 0; at < 10; at++) {
+          expect(ids.at(at)).toBe(model.get(at) ?? "");
+          for (const asked of [one, other])
+            if (asked !== "") expect(ids.stands(at, asked)).toBe(model.get(at) === asked);
+        }
+      }
+      expect(new Map(ids.entries())).toEqual(model);
+    }),
+    { numRuns: 200 },
   );
 });
 
