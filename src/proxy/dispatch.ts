@@ -87,7 +87,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
   for (;;) {
     const blockedMs = breaker.blocked(exchange.upstream);
     const asked = blockedMs === null ? scheduler.admit(admission) : null;
-    const outcome = asked instanceof Promise ? await asked : asked;
+    const outcome = asked instanceof Promise ? await exchange.waitFor(asked) : asked;
     if (outcome === null || "refused" in outcome) {
       if (kept !== null) {
         // The upstream's own refusal, with the time at which there will be room.

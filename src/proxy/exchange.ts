@@ -1,4 +1,5 @@
 import type { Lease } from "../admission/lease.ts";
+import type { Refusal } from "../admission/request.ts";
 import type { ClientCost } from "../client/algorithm.ts";
 import type { ClientIdentity } from "../client/identity.ts";
 import type { ClientLimits } from "../client/limits.ts";
@@ -115,6 +116,20 @@ export class Exchange {
   /** Aborted when nobody waits for the answer to `request` any more: where others do, the client's leaving ends nothing. */
   signalOf(request: Request): AbortSignal {
     return this.asking?.flight?.signal ?? request.signal;
+  }
+
+  /** Waits for admission. Where it ends in a refusal, or the client leaves, the wait counts all the same. */
+  async waitFor(admitted: Promise<Lease | Refusal>): Promise<Lease | Refusal> {
+    const { clock } = this.#observers;
+    const begunAt = clock.now();
+    let goes = false;
+    try {
+      const outcome = await admitted;
+      goes = !("refused" in outcome);
+      return outcome;
+    } finally {
+      if (!goes) this.#waitedBefore += clock.now() - begunAt;
+    }
   }
 
   /** It has waited for another's call since `begunAt`, which left at `departedAt`, both ms since the epoch. */

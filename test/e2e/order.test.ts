@@ -143,6 +143,10 @@ test("a wait that only running requests can end is refused when its time is up, 
   expect(performance.now() - start).toBeWithin(950, 1_300);
   expect(refused.json().error.code).toBe("QUEUE_TIMEOUT");
   expect(Number(refused.header("retry-after"))).toBeGreaterThan(0);
+  // What it waited is said, and none of it is time that was spent on it.
+  expect(Number(refused.header("x-cooldown-wait"))).toBeWithin(0.95, 1.3);
+  const metrics = (await ask(proxy.port, { path: "/metrics" })).text();
+  expect(Number(/^cooldown_overhead_seconds_sum (\S+)$/m.exec(metrics)?.[1])).toBeLessThan(0.5);
   open();
   expect((await first.answer).status).toBe(200);
 });
