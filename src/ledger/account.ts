@@ -127,7 +127,7 @@ export class Account {
     return !Bun.deepEquals(before, this.#learnedSpecs);
   }
 
-  /** Puts back what a store remembers. Only before the first charge. */
+  /** Takes over what a store remembers, or another process tells: holds are only prolonged. */
   restore(state: AccountState): void {
     this.#learned.restore(state.learned);
     this.#compose();

@@ -77,7 +77,16 @@ export class SharedQuota implements SharedLimit {
   }
 
   get size(): number {
-    return this.#spec.kind === "concurrency" ? this.#spec.max : this.#spec.limit;
+    if (this.#spec.kind === "concurrency") return this.#spec.max;
+    return Math.min(this.#spec.limit, this.told ?? Infinity);
+  }
+
+  get told(): number | null {
+    return this.#inner.told ?? null;
+  }
+
+  believe(told: number | null): void {
+    this.#inner.believe?.(told);
   }
 
   get allowance(): number {

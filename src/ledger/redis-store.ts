@@ -1,5 +1,7 @@
 import { RedisClient } from "bun";
 import type { Clock } from "../clock.ts";
+import type { Entry } from "./redis-board.ts";
+import board from "./redis-board.lua" with { type: "text" };
 import script from "./redis.lua" with { type: "text" };
 
 /** Connections are tried again after so long, ms. */
@@ -39,6 +41,8 @@ export interface RedisStore {
   onNews: (news: News) => void;
   /** Called with the number of processes where it has changed. */
   onCount: (count: number) => void;
+  /** Called with an entry of the board, as JSON, that somebody has posted. */
+  onPost: (entry: string) => void;
   /** Called after each connection. */
   onConnect: () => void;
   readonly isConnected: boolean;
@@ -53,6 +57,10 @@ export interface RedisStore {
   exchange(account: string, message: string, done: (reply: string | null) => void): void;
   /** Says that process `id` is here; the answer is how many there are. */
   pulse(id: string, done: (count: number | null) => void): void;
+  /** Puts an entry on the board, if none of a higher rank is there; where Redis does not hear it, nothing happens. */
+  post(entry: Entry): void;
+  /** All that stands on the board, as a JSON array; null if there is no answer. */
+  readBoard(done: (entries: string | null) => void): void;
   /** Resolves when everything sent is answered, or will not be. */
   close(): Promise<void>;
 }
@@ -67,6 +75,7 @@ export class RedisServer implements RedisStore {
   readonly channel: string;
   onNews: (news: News) => void = () => undefined;
   onCount: (count: number) => void = () => undefined;
+  onPost: (entry: string) => void = () => undefined;
   onConnect: () => void = () => undefined;
   reason = "it has not been reached yet";
   /** Commands sent, for measurements. */
@@ -76,6 +85,7 @@ export class RedisServer implements RedisStore {
   readonly #clock: Clock;
   readonly #main = prepared(script);
   readonly #members = prepared(members);
+  readonly #board = prepared(board);
   /** Connections by node: the one of the URL is ''. */
   readonly #nodes = new Map<string, Promise<RedisClient>>();
   /** Which node of a cluster has a key, where it is not the one of the URL. */
@@ -128,6 +138,15 @@ export class RedisServer implements RedisStore {
     this.#track(this.#run(this.#members, key, [id, String(memberMs), this.channel]), (count) =>
       done(count === null ? null : Number(count)),
     );
+  }
+
+  post(entry: Entry): void {
+    const args = [entry.topic, String(entry.rank), JSON.stringify(entry), this.channel];
+    this.#track(this.#run(this.#board, `${this.#prefix}board`, args), () => undefined);
+  }
+
+  readBoard(done: (entries: string | null) => void): void {
+    this.#track(this.#run(this.#board, `${this.#prefix}board`, ["", "", "", ""]), done);
   }
 
   async close(): Promise<void> {
@@ -246,6 +265,7 @@ export class RedisServer implements RedisStore {
   #tell(news: string): void {
     const [to = "", ...rest] = news.split(" ");
     if (to === "#") this.onCount(Number(rest[0]));
+    else if (to === "!") this.onPost(rest.join(" "));
     else this.onNews({ to, account: rest.join(" ") });
   }
 

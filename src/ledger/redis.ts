@@ -7,9 +7,11 @@ import type { AccountSpec } from "./account.ts";
 import type { Ledger, Reservation, ReserveOptions } from "./ledger.ts";
 import { MemoryLedger } from "./memory.ts";
 import { AccountLink } from "./redis-account.ts";
+import { Board } from "./redis-board.ts";
 import type { LinkHost } from "./redis-pace.ts";
 import type { Mode } from "./redis-shared.ts";
 import type { RedisStore } from "./redis-store.ts";
+import { ToldAccounts } from "./redis-told.ts";
 
 /** Silence for so long is a failure, ms: until then requests wait. */
 const silenceMs = 1_000;
@@ -48,6 +50,8 @@ export class RedisLedger implements Ledger {
   onRoom: ((group: string) => void) | null = null;
   /** How often Redis was lost. */
   failures = 0;
+  /** What processes tell each other. */
+  readonly board: Board;
   /** Resolves when what was not used has been given back, after `close`. */
   closed: Promise<void> = Promise.resolve();
   readonly #memory: MemoryLedger;
@@ -57,6 +61,7 @@ export class RedisLedger implements Ledger {
   readonly #onChange: (isUp: boolean, reason: string) => void;
   readonly #links = new Map<string, AccountLink>();
   readonly #host: LinkHost;
+  readonly #told: ToldAccounts;
   #isUp = true;
   #parts = 1;
   /** Redis's time less ours: no less than it is, by the last samples, and by those before. */
@@ -73,11 +78,18 @@ export class RedisLedger implements Ledger {
     this.#onChange = options.onChange ?? (() => undefined);
     const id = options.id ?? crypto.randomUUID().slice(0, 13);
     this.#host = this.#hostFor(id, options.defer ?? setImmediate);
+    this.board = new Board(store, () => this.#host.remote(clock.now()));
+    this.#told = new ToldAccounts(
+      this.board,
+      (at) => at - this.#offsetAt(clock.now()),
+      ({ spec }) => this.onRoom?.(spec.group),
+    );
     this.#memory = new MemoryLedger(0, (spec) => this.#make(spec));
     store.onNews = (news) => this.#heed(news);
     store.onCount = (count) => void (this.#parts = Math.max(1, count));
     store.onConnect = () => {
       this.#pulse();
+      this.board.connected();
       if (this.#isUp) for (const link of this.#links.values()) link.connected();
     };
     store.open();
@@ -99,6 +111,7 @@ export class RedisLedger implements Ledger {
 
   forget(account: Account): void {
     this.#memory.forget(account);
+    this.#told.forget(account);
     this.#links.get(account.name)?.close();
     this.#links.delete(account.name);
   }
@@ -145,6 +158,7 @@ export class RedisLedger implements Ledger {
 
   hint(reservation: Reservation, now: number, hints: readonly LimitHint[]): void {
     this.#memory.hint(reservation, now, hints);
+    for (const account of reservation.accounts) this.#told.look(account);
   }
 
   refused(
@@ -187,6 +201,7 @@ export class RedisLedger implements Ledger {
     const account = new Account(spec, (limit) => link.limit(limit));
     link.attach(account);
     this.#links.set(spec.name, link);
+    this.#told.add(account);
     return account;
   }
 

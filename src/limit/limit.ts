@@ -119,6 +119,11 @@ export interface Limit {
   /** The provider refused the request of `entry` (null: one not charged here) because this limit is full. */
   refused(entry: Entry | null, now: number): void;
 
+  /** The lower limit that answers have told and that is in force; null for none. Only where limits can be told. */
+  readonly told?: number | null;
+  /** Takes over what is `told` elsewhere. */
+  believe?(told: number | null): void;
+
   usage(now: number): LimitUsage;
   /** Takes over a changed limit; what is used stays used. */
   resize(spec: LimitSpec): void;

@@ -166,6 +166,18 @@ export abstract class Metered {
     this.#resize();
   }
 
+  get told(): number | null {
+    const limit = this.#told?.limit ?? Infinity;
+    return limit < this.#configured ? limit : null;
+  }
+
+  believe(told: number | null): void {
+    if (told !== null && !isPlausible(this.#configured, told)) return;
+    this.#told ??= new Told();
+    this.#told.believe(told ?? Infinity);
+    this.#resize();
+  }
+
   /** Units that others seem to use, or will before we hear of it. */
   protected others(now: number): number {
     return this.foreign === null ? 0 : this.foreign.at(now);

@@ -17,6 +17,16 @@ export class Told {
     return Math.min(limit, this.#limit);
   }
 
+  /** The limit believed; Infinity for none. */
+  get limit(): number {
+    return this.#limit;
+  }
+
+  /** Believes a limit that others were told; Infinity for none. */
+  believe(limit: number): void {
+    this.#limit = limit;
+  }
+
   /**
    * An answer speaks of `told` units.
    * @returns whether the limit in force may have changed

@@ -1,4 +1,5 @@
 import type { LimitMessage, Message, Reply } from "../../src/ledger/redis-message.ts";
+import type { Entry } from "../../src/ledger/redis-board.ts";
 import type { News, RedisStore } from "../../src/ledger/redis-store.ts";
 
 interface Level {
@@ -46,6 +47,8 @@ const sum = (values: Iterable<number>): number => {
 /** What `redis.lua` does, as plainly as it can be said: every call works its answer out from all there is. */
 export class RedisModel {
   readonly states = new Map<string, State>();
+  /** What stands on the board, by topic. */
+  readonly board = new Map<string, Entry>();
   /** Those that hear the news. */
   readonly stores: RedisStore[] = [];
 
@@ -149,6 +152,14 @@ export class RedisModel {
     me.x = now + m.ttl;
     me.reply = JSON.stringify(reply);
     return reply;
+  }
+
+  /** What `redis-board.lua` does with an entry. */
+  post(entry: Entry, now: number): void {
+    const old = this.board.get(entry.topic);
+    if (old !== undefined && old.until > now && old.rank > entry.rank) return;
+    this.board.set(entry.topic, entry);
+    for (const store of this.stores) store.onPost(JSON.stringify(entry));
   }
 
   #announce(
@@ -323,6 +334,7 @@ export class ModelStore implements RedisStore {
   readonly channel = "news";
   onNews: (news: News) => void = () => undefined;
   onCount: (count: number) => void = () => undefined;
+  onPost: (entry: string) => void = () => undefined;
   onConnect: () => void = () => undefined;
   isConnected = true;
   silentSince: number | null = null;
@@ -349,6 +361,15 @@ export class ModelStore implements RedisStore {
 
   pulse(_id: string, done: (count: number | null) => void): void {
     done(this.#model.stores.length);
+  }
+
+  post(entry: Entry): void {
+    this.#model.post(entry, this.#now());
+  }
+
+  readBoard(done: (entries: string | null) => void): void {
+    const all = [...this.#model.board.values()].filter(({ until }) => until > this.#now());
+    done(JSON.stringify(all));
   }
 
   close(): Promise<void> {
