@@ -14,9 +14,20 @@ const defaults: BreakerOptions = { failures: 10, openMs: 60_000 };
 
 /** Told to those who come while a probe is under way, ms. */
 const probeMs = 1_000;
+/** For so long no other process probes while one does, ms: it may have died with its probe. */
+const othersProbeMs = 5_000;
 
 /** Circuits in good order are forgotten above this many. */
 const mostCircuits = 1_000;
+
+/** What the other processes are told of a circuit. */
+export interface CircuitNews {
+  readonly state: CircuitState;
+  /** Until when nothing goes, ms since the epoch. */
+  readonly until: number;
+  /** Quotas whose requests failed. */
+  readonly quotas: readonly string[];
+}
 
 /** The right to send one request; to be given back with exactly one verdict. */
 export interface Pass {
@@ -47,6 +58,8 @@ export class Breaker {
   readonly #clock: Clock;
   readonly #options: BreakerOptions;
   readonly #circuits = new Map<string, Circuit>();
+  /** Set where other processes share the circuits; called with what they have to know. */
+  onNews: ((upstream: string, news: CircuitNews) => void) | null = null;
 
   constructor(clock: Clock, options: BreakerOptions = defaults) {
     this.#clock = clock;
@@ -70,6 +83,7 @@ export class Breaker {
     if (this.blocked(upstream) !== null) return null;
     if (circuit.state === "open") this.#change(circuit, "half_open");
     circuit.probing = true;
+    this.#tell(upstream, circuit, enteredAt + othersProbeMs);
     return { upstream, enteredAt, probe: true };
   }
 
@@ -79,7 +93,9 @@ export class Breaker {
     if (circuit === null) return;
     circuit.failures = 0;
     circuit.quotas.clear();
-    if (circuit.state !== "closed") this.#change(circuit, "closed");
+    if (circuit.state === "closed") return;
+    this.#change(circuit, "closed");
+    this.#tell(pass.upstream, circuit, circuit.since);
   }
 
   /**
@@ -97,6 +113,18 @@ export class Breaker {
     if (circuit.state === "closed" && circuit.failures < this.#options.failures) return;
     this.#change(circuit, "open");
     circuit.openUntil = circuit.since + Math.max(this.#options.openMs, waitMs ?? 0);
+    this.#tell(upstream, circuit, circuit.openUntil);
+  }
+
+  /** Another process tells how the circuit of `upstream` stands: so it stands here, and a probe of ours goes on. */
+  heard(upstream: string, { state, until, quotas }: CircuitNews): void {
+    if (state === "closed" && !this.#circuits.has(upstream)) return;
+    const circuit = this.#circuits.get(upstream) ?? this.#fresh();
+    this.#circuits.set(upstream, circuit);
+    this.#change(circuit, state);
+    circuit.openUntil = until;
+    if (state === "closed") circuit.quotas.clear();
+    else for (const quota of quotas) circuit.quotas.add(quota);
   }
 
   /** Nothing was learned: the client left, or what came says nothing about how busy the upstream is. */
@@ -124,6 +152,10 @@ export class Breaker {
     if (pass.probe) circuit.probing = false;
     else if (circuit.state !== "closed" || pass.enteredAt < circuit.since) return null;
     return circuit;
+  }
+
+  #tell(upstream: string, { state, quotas }: Circuit, until: number): void {
+    this.onNews?.(upstream, { state, until, quotas: [...quotas] });
   }
 
   #change(circuit: Circuit, state: CircuitState): void {

@@ -1,9 +1,12 @@
 import type { Database } from "bun:sqlite";
+import type { CircuitNews } from "./breaker.ts";
+import { Breaker } from "./breaker.ts";
 import type { Clock } from "./clock.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config/schema.ts";
 import { ledgerMigrations } from "./ledger/journal.ts";
 import type { Ledger } from "./ledger/ledger.ts";
+import type { Board } from "./ledger/redis-board.ts";
 import { MemoryLedger } from "./ledger/memory.ts";
 import { RedisServer } from "./ledger/redis-store.ts";
 import { RedisLedger } from "./ledger/redis.ts";
@@ -14,10 +17,15 @@ import { learnedMigration } from "./storage/learned.ts";
 import { overridesMigration } from "./storage/overrides.ts";
 import { openDatabase } from "./storage/sqlite.ts";
 
+/** Circuits are remembered for so long after they could be tried again, ms. */
+const circuitMs = 10 * 60_000;
+
 /** Where usage is kept. */
 export interface Opened {
   readonly clock: Clock;
   readonly ledger: Ledger;
+  /** Opens where one of the processes that share the ledger has seen too many failures. */
+  readonly breaker: Breaker;
   /** The same store, for what others keep there; null where nothing outlives the process. Closed by the ledger. */
   readonly database: Database | null;
   /** Closes the ledger; resolves when all of it is where it is kept. */
@@ -48,7 +56,9 @@ export function openLedger(config: Config, log: Log): Opened {
       ledger.close();
       await ledger.closed;
     };
-    return { clock, ledger, database: null, close };
+    const breaker = new Breaker(clock);
+    shareCircuits(breaker, ledger.board, clock);
+    return { clock, ledger, breaker, database: null, close };
   }
   if (limiter === "memory" || config.storage.path === ":memory:") {
     return closing(systemClock(), new MemoryLedger(), null);
@@ -64,5 +74,33 @@ function closing(clock: Clock, ledger: Ledger, database: Database | null): Opene
     ledger.close();
     return Promise.resolve();
   };
-  return { clock, ledger, database, close };
+  return { clock, ledger, breaker: new Breaker(clock), database, close };
+}
+
+/** Tells other processes how circuits stand, and hears it from them. Times on the board are Redis's. */
+export function shareCircuits(breaker: Breaker, board: Board, clock: Clock): void {
+  const aheadMs = (): number => board.now() - clock.now();
+  breaker.onNews = (upstream, news) => {
+    const value: CircuitNews = { ...news, until: news.until + aheadMs() };
+    board.post("circuit", upstream, {
+      until: Math.max(board.now(), value.until) + circuitMs,
+      value,
+    });
+  };
+  board.listen("circuit", (upstream, { value }) => {
+    if (!isCircuitNews(value)) return;
+    breaker.heard(upstream, { ...value, until: value.until - aheadMs() });
+  });
+}
+
+/** Another version may say something else. */
+function isCircuitNews(value: unknown): value is CircuitNews {
+  if (typeof value !== "object" || value === null) return false;
+  const { state, until, quotas } = value as Partial<Record<keyof CircuitNews, unknown>>;
+  const isState = state === "closed" || state === "open" || state === "half_open";
+  return isState && typeof until === "number" && Array.isArray(quotas) && quotas.every(isString);
+}
+
+function isString(value: unknown): value is string {
+  return typeof value === "string";
 }

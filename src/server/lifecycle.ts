@@ -1,6 +1,5 @@
 import { networkInterfaces } from "node:os";
 import { Scheduler } from "../admission/scheduler.ts";
-import { Breaker } from "../breaker.ts";
 import { ClientLimits } from "../client/limits.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
@@ -73,11 +72,10 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   const { config } = loaded;
   for (const warning of [...loaded.warnings, ...warnOfUnavailable(config)]) log.warn(warning);
   const tls = readCertificate(config.server);
-  const { clock, ledger, database, close: closeLedger } = openLedger(config, log);
+  const { clock, ledger, breaker, database, close: closeLedger } = openLedger(config, log);
   const metrics = createMetrics();
   const scheduler = new Scheduler(clock, ledger);
   const guard = createGuard({ lookup: systemLookup, clock });
-  const breaker = new Breaker(clock);
   const clients = new ClientLimits({ clock, config: config.clients });
   const core: Core = { clock, log, metrics, ledger, scheduler, guard, breaker, clients };
   const counter = createTokenCounter({ clock, tokenizers: tokenizersOf(config) });
