@@ -2,7 +2,7 @@ import { Path } from "./admission/path.ts";
 import type { Scheduler } from "./admission/scheduler.ts";
 import type { Identifier } from "./client/identity.ts";
 import { createIdentifier } from "./client/identity.ts";
-import type { ClientLimits } from "./client/limits.ts";
+import type { ClientLimiter } from "./client/limiter.ts";
 import type { Breaker } from "./breaker.ts";
 import type { Coalescer } from "./cache/coalescer.ts";
 import { createCoalescer } from "./cache/coalescer.ts";
@@ -54,7 +54,7 @@ export interface Core {
   readonly guard: Guard;
   readonly breaker: Breaker;
   /** What each client may ask for. */
-  readonly clients: ClientLimits;
+  readonly clients: ClientLimiter;
 }
 
 /** What a request needs room in. */

@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.ts";
 import type { Algorithm, ClientCost, ClientUnit, Rows } from "./algorithm.ts";
 import { bucket } from "./bucket.ts";
+import type { ClientAllowance, ClientLimiter, ClientTaken, LimitedClient } from "./limiter.ts";
 import type { AlgorithmName, ClientLimitsConfig, Plan, Plans } from "./plan.ts";
 import { createPlans, isFree, roomIn } from "./plan.ts";
 import type { Allowance, ClientRefusal } from "./refusal.ts";
@@ -20,38 +21,6 @@ const algorithms: Readonly<Record<AlgorithmName, Algorithm<Rows>>> = {
   sliding_window: slidingWindow,
 };
 
-/** A request that its client's limit let through. */
-export interface ClientTaken {
-  readonly ok: true;
-  /** When, ms since the epoch: what `giveBack` and `settle` want to know. */
-  readonly at: number;
-  /** Requests a minute; null where they are not limited. */
-  readonly limit: number | null;
-  /** Further requests that would be let through now; null where they are not limited. */
-  readonly remaining: number | null;
-  /** Milliseconds until the allowance is full again. */
-  readonly resetMs: number;
-}
-
-/** A client as `GET /api/clients/{id}` shows it. `limit` and `remaining` are of requests, null where not limited. */
-export interface ClientAllowance {
-  readonly id: string;
-  readonly tier: string | null;
-  readonly algorithm: AlgorithmName;
-  readonly limit: number | null;
-  readonly remaining: number | null;
-  readonly reset_seconds: number;
-  /** The same of tokens; only where they are limited. */
-  readonly tokens_limit?: number;
-  readonly tokens_remaining?: number;
-}
-
-/** What the limits look at of a client. */
-export interface LimitedClient {
-  readonly id: string;
-  readonly tier: { readonly name: string } | null;
-}
-
 export interface ClientLimitsOptions {
   readonly clock: Clock;
   readonly config: ClientLimitsConfig;
@@ -67,7 +36,7 @@ export interface ClientLimitsOptions {
  * The clients of virtual keys are few and known, and what they have used can be kept in a store: `onChanged`,
  * `takeChanged`, `pack` and `unpack` are for that.
  */
-export class ClientLimits {
+export class ClientLimits implements ClientLimiter {
   readonly #clock: Clock;
   readonly #tracker: Tracker<Rows>;
   #config: ClientLimitsConfig;
@@ -145,12 +114,17 @@ export class ClientLimits {
    */
   settle(client: LimitedClient, tokens: number, takenAt: number): void {
     if (tokens < 0) this.giveBack(client, { requests: 0, tokens: -tokens }, takenAt);
+    if (tokens > 0) this.charge(client, { requests: 0, tokens });
+  }
+
+  /** Charges whatever there is room for or not. */
+  charge(client: LimitedClient, cost: ClientCost): void {
     const plan = this.#planNamed(client.tier?.name ?? null);
-    if (tokens <= 0 || plan.tokens === null) return;
+    if (isFree(plan) || (cost.requests === 0 && plan.tokens === null)) return;
     const now = this.#clock.now();
     const slot = this.#slotOf(client.id, plan, now);
     const { rows } = this.#slots.page(slot);
-    this.#algorithm.charge(rows, this.#slots.place(slot), now, plan, { requests: 0, tokens });
+    this.#algorithm.charge(rows, this.#slots.place(slot), now, plan, cost);
     this.#touched(client.id);
   }
 

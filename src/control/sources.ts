@@ -22,9 +22,9 @@ export interface ControlSources {
    */
   changeLimit(name: string, given: unknown): LimitChange;
   /** What a client has left of its own limit; null if it is not known. */
-  client(id: string): object | null;
+  client(id: string): object | null | Promise<object | null>;
   /** Gives a client its whole allowance; false if it is not known. */
-  resetClient(id: string): boolean;
+  resetClient(id: string): boolean | Promise<boolean>;
   /** What callers from other machines must present; null: they are not let in. */
   adminToken(): string | null;
 }

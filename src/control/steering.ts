@@ -43,16 +43,16 @@ export async function changeLimit(context: Asked, sources: ControlSources): Prom
 }
 
 /** `GET /api/clients/{id}`. */
-export function showClient(context: Asked, sources: ControlSources): Response {
+export async function showClient(context: Asked, sources: ControlSources): Promise<Response> {
   const id = context.req.param("id") ?? "";
-  const client = sources.client(id);
+  const client = await sources.client(id);
   return client === null ? noClient(id, context) : context.json(client);
 }
 
 /** `DELETE /api/clients/{id}`: what the client has used is forgotten. */
-export function resetClient(context: Asked, sources: ControlSources): Response {
+export async function resetClient(context: Asked, sources: ControlSources): Promise<Response> {
   const id = context.req.param("id") ?? "";
-  if (!sources.resetClient(id)) return noClient(id, context);
+  if (!(await sources.resetClient(id))) return noClient(id, context);
   return context.json({ message: "Client reset successfully", id });
 }
 

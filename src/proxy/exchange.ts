@@ -2,7 +2,7 @@ import type { Lease } from "../admission/lease.ts";
 import type { Refusal } from "../admission/request.ts";
 import type { ClientCost } from "../client/algorithm.ts";
 import type { ClientIdentity } from "../client/identity.ts";
-import type { ClientLimits } from "../client/limits.ts";
+import type { ClientLimiter } from "../client/limiter.ts";
 import type { ClientRefusal } from "../client/refusal.ts";
 import type { Clock } from "../clock.ts";
 import type { Account } from "../ledger/account.ts";
@@ -19,7 +19,7 @@ export interface Observers {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
-  readonly clients: ClientLimits;
+  readonly clients: ClientLimiter;
 }
 
 /**

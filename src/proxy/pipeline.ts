@@ -1,4 +1,6 @@
 import type { ClientCost } from "../client/algorithm.ts";
+import type { ClientTaken } from "../client/limiter.ts";
+import type { ClientRefusal } from "../client/refusal.ts";
 import { refusalError } from "../client/refusal.ts";
 import { ProxyError } from "../errors.ts";
 import { parseHost } from "../routing/host.ts";
@@ -163,7 +165,8 @@ export class Pipeline {
     exchange.upstream = route.host;
     if (route.via === "proxy") exchange.apiPath = withoutQuery(route.target);
     exchange.provider = route.quotas[0]?.quota.provider ?? null;
-    this.#takeFromClient(exchange, { requests: 1, tokens: 0 });
+    const admitted = this.#takeFromClient(exchange, { requests: 1, tokens: 0 });
+    if (admitted !== null) await admitted;
 
     if (mayShare(runtime, exchange, incoming)) {
       if (request.body !== null) await incoming.read();
@@ -187,11 +190,11 @@ export class Pipeline {
     if (call !== null) {
       const priced = priceOf(learning, { route, dialect, call, place, needs }, exchange, incoming);
       exchange.estimate = priced instanceof Promise ? await priced : priced;
-      if (limitsTokens(exchange) && exchange.estimate !== null)
-        this.#takeFromClient(exchange, {
-          requests: 0,
-          tokens: exchange.estimate.cost.total_tokens,
-        });
+      if (limitsTokens(exchange) && exchange.estimate !== null) {
+        const { total_tokens: tokens } = exchange.estimate.cost;
+        const charged = this.#takeFromClient(exchange, { requests: 0, tokens });
+        if (charged !== null) await charged;
+      }
     }
     if (incoming.isSmall) await incoming.read();
 
@@ -219,17 +222,26 @@ export class Pipeline {
     });
   }
 
-  /** @throws ProxyError where the client's own limit has no room: that costs the upstream's quota nothing */
-  #takeFromClient(exchange: Exchange, cost: ClientCost): void {
-    const { clients, metrics } = this.#parts.core;
-    const taken = clients.take(exchange.client, cost);
+  /**
+   * Charges the client; null where that is done at once.
+   * @throws ProxyError, or rejects with it, where its own limit has no room: that costs the upstream's quota nothing
+   */
+  #takeFromClient(exchange: Exchange, cost: ClientCost): Promise<void> | null {
+    const taken = this.#parts.core.clients.take(exchange.client, cost);
+    if (taken instanceof Promise)
+      return taken.then((answer) => this.#tookFromClient(exchange, cost, answer));
+    this.#tookFromClient(exchange, cost, taken);
+    return null;
+  }
+
+  #tookFromClient(exchange: Exchange, cost: ClientCost, taken: ClientTaken | ClientRefusal): void {
     if (taken.ok) {
       if (cost.requests > 0) exchange.taken = { ...cost, at: taken.at };
       else exchange.takenTokens = { ...cost, at: taken.at };
       return;
     }
     exchange.clientRefusal = taken;
-    metrics.clientLimited();
+    this.#parts.core.metrics.clientLimited();
     throw refusalError(taken);
   }
 

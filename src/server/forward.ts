@@ -43,7 +43,8 @@ export async function startForward(parts: ForwardParts): Promise<ForwardListener
     checkAddress: (target) => addressesOf(core, runtime(), target),
     async admitTunnel(target, client, { fields }, signal) {
       const { path } = needsOf(runtime(), target, client);
-      const taken = core.clients.take(client, oneRequest);
+      const asked = core.clients.take(client, oneRequest);
+      const taken = asked instanceof Promise ? await asked : asked;
       if (!taken.ok) {
         core.metrics.clientLimited();
         throw new ProxyError(

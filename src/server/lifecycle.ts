@@ -114,8 +114,8 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
     limits: () => steering.limits(),
     changeLimit: (name, given) => steering.change(name, given, adopt),
     client: (id) => clients.get(id),
-    resetClient: (id) => {
-      const isKnown = clients.reset(id);
+    resetClient: async (id) => {
+      const isKnown = await clients.reset(id);
       if (isKnown) log.info("client reset", { client: id });
       return isKnown;
     },

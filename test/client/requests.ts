@@ -1,4 +1,4 @@
-import type { ClientTaken, LimitedClient } from "../../src/client/limits.ts";
+import type { ClientTaken, LimitedClient } from "../../src/client/limiter.ts";
 import { ClientLimits } from "../../src/client/limits.ts";
 import type { ClientLimitsConfig } from "../../src/client/plan.ts";
 import type { ClientRefusal } from "../../src/client/refusal.ts";
