@@ -51,6 +51,8 @@ export interface LimitMessage {
   max: number;
   pre: number;
   fair: number;
+  /** How much of the least is used as soon as it is granted. */
+  use?: number;
   /** Whether every request takes one of it, and how many are here already. */
   one?: boolean;
   have?: number;

@@ -29,8 +29,16 @@ local count = redis.call('ZCARD', KEYS[1])
 if changes > 0 then redis.call('PUBLISH', ARGV[3], '# ' .. count) end
 return count`;
 
+/**
+ * Has all give back what they hold of KEYS[1], or forget it: ARGV[1] the channel for news; ARGV[2] the news; ARGV[3]
+ * whether it is deleted.
+ */
+const recall = `
+if ARGV[3] == '1' then redis.call('DEL', KEYS[1]) end
+return redis.call('PUBLISH', ARGV[1], ARGV[2])`;
+
 export interface News {
-  /** Whom it is for: a process, or `*` for all. */
+  /** Whom it is for: a process, or `*` for all; `-` tells all that the account was forgotten. */
   to: string;
   account: string;
 }
@@ -55,6 +63,10 @@ export interface RedisStore {
   reopen(now: number): void;
   /** Sends a message to the script of `account`; null if there is no answer: it may have been heard nevertheless. */
   exchange(account: string, message: string, done: (reply: string | null) => void): void;
+  /** Has every process give back what it does not use of `account`. */
+  recall(account: string): void;
+  /** Forgets `account`, and tells all; `done` is called when that was heard, or will not be. */
+  forget(account: string, done: () => void): void;
   /** Says that process `id` is here; the answer is how many there are. */
   pulse(id: string, done: (count: number | null) => void): void;
   /** Puts an entry on the board, if none of a higher rank is there; where Redis does not hear it, nothing happens. */
@@ -86,6 +98,7 @@ export class RedisServer implements RedisStore {
   readonly #main = prepared(script);
   readonly #members = prepared(members);
   readonly #board = prepared(board);
+  readonly #recall = prepared(recall);
   /** Connections by node: the one of the URL is ''. */
   readonly #nodes = new Map<string, Promise<RedisClient>>();
   /** Which node of a cluster has a key, where it is not the one of the URL. */
@@ -130,6 +143,19 @@ export class RedisServer implements RedisStore {
   exchange(account: string, message: string, done: (reply: string | null) => void): void {
     // The braces make one account one slot of a cluster.
     this.#track(this.#run(this.#main, `${this.#prefix}{${account}}`, [message, ""]), done);
+  }
+
+  recall(account: string): void {
+    this.#tellOf(account, "*", "0", () => undefined);
+  }
+
+  forget(account: string, done: () => void): void {
+    this.#tellOf(account, "-", "1", done);
+  }
+
+  #tellOf(account: string, to: string, isDeleted: "0" | "1", done: () => void): void {
+    const args = [this.channel, `${to} ${account}`, isDeleted];
+    this.#track(this.#run(this.#recall, `${this.#prefix}{${account}}`, args), done);
   }
 
   pulse(id: string, done: (count: number | null) => void): void {

@@ -229,7 +229,9 @@ if ok then
       if g > d.fair then g = max(d.fair, min(g, others > 0 and 0 or floor(room / 2))) end
       g = max(d.min, g)
       if others == 0 and d.pre > 0 then g = g + max(0, min(d.pre, floor((room - g) * 0.05))) end
-      hold(l, m.id, g)
+      -- What is used at once is counted, not held: nobody has to report it.
+      hold(l, m.id, g - (d.use or 0))
+      if d.use then count(l, floor(now / l.sl), d.use) end
       grants[i] = { g }
       if d.one then turnCap = min(turnCap, d.have + g) end
     end

@@ -48,6 +48,10 @@ export interface RedisLedgerOptions {
  */
 export class RedisLedger implements Ledger {
   onRoom: ((group: string) => void) | null = null;
+  /** Called with the name of what is no account here: what is unused of it is wanted elsewhere, or it was forgotten. */
+  onRecall: ((name: string, isForgotten: boolean) => void) | null = null;
+  /** Called when Redis is lost, and when it is back. */
+  onSwitch: ((isUp: boolean) => void) | null = null;
   /** How often Redis was lost. */
   failures = 0;
   /** What processes tell each other. */
@@ -60,7 +64,8 @@ export class RedisLedger implements Ledger {
   readonly #onFailure: OnFailure;
   readonly #onChange: (isUp: boolean, reason: string) => void;
   readonly #links = new Map<string, AccountLink>();
-  readonly #host: LinkHost;
+  /** What a limit that is no account's needs of Redis. */
+  readonly host: LinkHost;
   readonly #told: ToldAccounts;
   #isUp = true;
   #parts = 1;
@@ -77,8 +82,8 @@ export class RedisLedger implements Ledger {
     this.#onFailure = options.onFailure;
     this.#onChange = options.onChange ?? (() => undefined);
     const id = options.id ?? crypto.randomUUID().slice(0, 13);
-    this.#host = this.#hostFor(id, options.defer ?? setImmediate);
-    this.board = new Board(store, () => this.#host.remote(clock.now()));
+    this.host = this.#hostFor(id, options.defer ?? setImmediate);
+    this.board = new Board(store, () => this.host.remote(clock.now()));
     this.#told = new ToldAccounts(
       this.board,
       (at) => at - this.#offsetAt(clock.now()),
@@ -126,6 +131,16 @@ export class RedisLedger implements Ledger {
     if (!("retryAt" in made) || !this.#isUp) return made;
     if (!this.#fetch(now, accounts, cost, null)) return made;
     return this.#memory.reserve(now, accounts, cost, options);
+  }
+
+  /** Has all processes give back what they hold and do not use of a client's limit. */
+  recall(name: string): void {
+    this.#store.recall(name);
+  }
+
+  /** Forgets a client's limit; `done` is called when that was heard, or will not be. */
+  forgetClient(name: string, done: () => void): void {
+    this.#store.forget(name, done);
   }
 
   seek(
@@ -197,7 +212,7 @@ export class RedisLedger implements Ledger {
   }
 
   #make(spec: AccountSpec): Account {
-    const link = new AccountLink(this.#host, spec.name);
+    const link = new AccountLink(this.host, spec.name);
     const account = new Account(spec, (limit) => link.limit(limit));
     link.attach(account);
     this.#links.set(spec.name, link);
@@ -273,7 +288,8 @@ export class RedisLedger implements Ledger {
 
   #heed({ to, account }: { to: string; account: string }): void {
     const link = this.#links.get(account);
-    if (to === "*") link?.called();
+    if (link === undefined && (to === "*" || to === "-")) this.onRecall?.(account, to === "-");
+    else if (to === "*") link?.called();
     else if (link?.id === to) link.invited();
   }
 
@@ -281,7 +297,7 @@ export class RedisLedger implements Ledger {
   #pulse(): void {
     if (!this.#isOpen) return;
     this.#pulsedAt = this.#clock.now();
-    this.#store.pulse(this.#host.id, (parts) => {
+    this.#store.pulse(this.host.id, (parts) => {
       if (parts === null || !this.#isOpen) return;
       this.#parts = Math.max(1, parts);
       if (!this.#isUp) this.#switch(true, "");
@@ -302,6 +318,7 @@ export class RedisLedger implements Ledger {
     this.#isUp = isUp;
     if (!isUp) this.failures++;
     this.#onChange(isUp, reason);
+    this.onSwitch?.(isUp);
     for (const link of this.#links.values()) link.switched();
     if (isUp) for (const link of this.#links.values()) link.connected();
     const groups = new Set([...this.#memory.accounts()].map(({ spec }) => spec.group));

@@ -110,7 +110,8 @@ export class RedisModel {
         if (g > d.fair) g = Math.max(d.fair, Math.min(g, over));
         g = Math.max(d.min, g);
         if (others === 0) g += Math.max(0, Math.min(d.pre, Math.floor((room - g) * 0.05)));
-        hold(level, m.id, g);
+        hold(level, m.id, g - (d.use ?? 0));
+        if (d.use !== undefined) count(level, Math.floor(now / level.sl), d.use, now);
         grants[i] = [g, 0, 0];
         if (d.one) turns = Math.min(turns, (d.have ?? 0) + g);
       });
@@ -357,6 +358,16 @@ export class ModelStore implements RedisStore {
   exchange(account: string, message: string, done: (reply: string | null) => void): void {
     const reply = this.#model.run(account, JSON.parse(message) as Message, this.#now());
     done(JSON.stringify(reply));
+  }
+
+  recall(account: string): void {
+    for (const store of this.#model.stores) store.onNews({ to: "*", account });
+  }
+
+  forget(account: string, done: () => void): void {
+    this.#model.states.delete(account);
+    for (const store of this.#model.stores) store.onNews({ to: "-", account });
+    done();
   }
 
   pulse(_id: string, done: (count: number | null) => void): void {

@@ -37,6 +37,7 @@ const step = fc.record({
   min: fc.integer({ min: 0, max: 3 }),
   max: fc.nat(10),
   pre: fc.nat(40),
+  use: fc.boolean(),
 });
 
 // Needs the program `redis-server`: without it there is nothing to compare with.
@@ -56,7 +57,7 @@ describe.skipIf(!hasRedis)("the script in a real Redis", async () => {
           const model = new RedisModel();
           const sent = new Map<number, Message>();
           let now = start;
-          for (const { gapMs, who, ask, more, again, used, back, min, max, pre } of steps) {
+          for (const { gapMs, who, ask, more, again, used, back, min, max, pre, use } of steps) {
             now += gapMs;
             const last = sent.get(who) ?? null;
             const repeated = again === 0 && last !== null;
@@ -64,7 +65,7 @@ describe.skipIf(!hasRedis)("the script in a real Redis", async () => {
               const slice = Math.floor(now / 100);
               const n = used.map(([age, amount]) => [slice - age, amount, now - age * 10] as const);
               const asked = ask ? { min, max: Math.max(min, max), pre } : {};
-              const counted = limit.win === undefined ? {} : { n };
+              const counted = limit.win === undefined ? {} : { n, ...(use && ask && { use: min }) };
               return { ...limit, ...counted, ...asked, ...(limit.t === "l" ? {} : { b: back }) };
             });
             const hello = last === null || again === 1;
