@@ -1,6 +1,9 @@
 import type { Database } from "bun:sqlite";
 import type { CircuitNews } from "./breaker.ts";
 import { Breaker } from "./breaker.ts";
+import type { ClientLimiter } from "./client/limiter.ts";
+import { ClientLimits } from "./client/limits.ts";
+import { SharedClientLimits } from "./client/shared-limits.ts";
 import type { Clock } from "./clock.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config/schema.ts";
@@ -12,7 +15,7 @@ import { RedisServer } from "./ledger/redis-store.ts";
 import { RedisLedger } from "./ledger/redis.ts";
 import { SqliteLedger } from "./ledger/sqlite.ts";
 import type { Log } from "./observe/log.ts";
-import { clientsMigration } from "./storage/clients.ts";
+import { clientsMigration, keepClients } from "./storage/clients.ts";
 import { learnedMigration } from "./storage/learned.ts";
 import { overridesMigration } from "./storage/overrides.ts";
 import { openDatabase } from "./storage/sqlite.ts";
@@ -26,9 +29,11 @@ export interface Opened {
   readonly ledger: Ledger;
   /** Opens where one of the processes that share the ledger has seen too many failures. */
   readonly breaker: Breaker;
+  /** What each client may ask for, of this process or of all that share the ledger. */
+  readonly clients: ClientLimiter;
   /** The same store, for what others keep there; null where nothing outlives the process. Closed by the ledger. */
   readonly database: Database | null;
-  /** Closes the ledger; resolves when all of it is where it is kept. */
+  /** Closes ledger and clients; resolves when all of it is where it is kept. */
   readonly close: () => Promise<void>;
 }
 
@@ -52,29 +57,47 @@ export function openLedger(config: Config, log: Log): Opened {
           ? log.info("Redis is there")
           : log.error("Redis cannot be reached", { reason, on_failure: redis.on_failure }),
     });
+    const clients = new SharedClientLimits({ clock, config: config.clients, ledger });
     const close = async (): Promise<void> => {
+      clients.close();
       ledger.close();
       await ledger.closed;
     };
     const breaker = new Breaker(clock);
     shareCircuits(breaker, ledger.board, clock);
-    return { clock, ledger, breaker, database: null, close };
+    return { clock, ledger, breaker, clients, database: null, close };
   }
   if (limiter === "memory" || config.storage.path === ":memory:") {
-    return closing(systemClock(), new MemoryLedger(), null);
+    return alone(config, systemClock(), new MemoryLedger(), null, log);
   }
   const { path, durability } = config.storage;
   const database = openDatabase({ path, durability, migrations });
   const clock = systemClock(SqliteLedger.latestTime(database));
-  return closing(clock, new SqliteLedger(database, clock), database);
+  return alone(config, clock, new SqliteLedger(database, clock), database, log);
 }
 
-function closing(clock: Clock, ledger: Ledger, database: Database | null): Opened {
+/** For the log, where a store cannot be written to that nothing depends on. */
+export function tellUnwritten(log: Log): (reason: unknown) => void {
+  return (reason) => log.warn("what was learned cannot be stored", { error: String(reason) });
+}
+
+/** Of a process that shares nothing. */
+function alone(
+  config: Config,
+  clock: Clock,
+  ledger: Ledger,
+  database: Database | null,
+  log: Log,
+): Opened {
+  const clients = new ClientLimits({ clock, config: config.clients });
+  const kept = database && keepClients(database, clock, clients, tellUnwritten(log));
   const close = (): Promise<void> => {
+    kept?.close();
+    clients.close();
     ledger.close();
     return Promise.resolve();
   };
-  return { clock, ledger, breaker: new Breaker(clock), database, close };
+  return { clock, ledger, breaker: new Breaker(clock), clients, database, close };
 }
 
 /** Tells other processes how circuits stand, and hears it from them. Times on the board are Redis's. */

@@ -1,6 +1,5 @@
 import { networkInterfaces } from "node:os";
 import { Scheduler } from "../admission/scheduler.ts";
-import { ClientLimits } from "../client/limits.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { warnOfUnavailable } from "../config/unavailable.ts";
@@ -16,10 +15,9 @@ import { createGlob } from "../routing/rules.ts";
 import { createSelf } from "../routing/self.ts";
 import type { Core, Runtime } from "../runtime.ts";
 import { createRuntime } from "../runtime.ts";
-import { openLedger } from "../store.ts";
+import { openLedger, tellUnwritten } from "../store.ts";
 import type { TokenizerFile } from "../tokens/counter.ts";
 import { createTokenCounter } from "../tokens/counter.ts";
-import { keepClients } from "../storage/clients.ts";
 import { openOverrides } from "../storage/overrides.ts";
 import { openLearned } from "../storage/learned.ts";
 import { createNeeds } from "../tokens/need.ts";
@@ -72,11 +70,11 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
   const { config } = loaded;
   for (const warning of [...loaded.warnings, ...warnOfUnavailable(config)]) log.warn(warning);
   const tls = readCertificate(config.server);
-  const { clock, ledger, breaker, database, close: closeLedger } = openLedger(config, log);
+  const opened = openLedger(config, log);
+  const { clock, ledger, breaker, clients, database } = opened;
   const metrics = createMetrics();
   const scheduler = new Scheduler(clock, ledger);
   const guard = createGuard({ lookup: systemLookup, clock });
-  const clients = new ClientLimits({ clock, config: config.clients });
   const core: Core = { clock, log, metrics, ledger, scheduler, guard, breaker, clients };
   const counter = createTokenCounter({ clock, tokenizers: tokenizersOf(config) });
   const learning = {
@@ -87,8 +85,6 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
     running: new Map(),
   };
   const learned = database === null ? null : openLearned(database, clock, tellUnwritten(log));
-  const keptClients =
-    database === null ? null : keepClients(database, clock, clients, tellUnwritten(log));
   learned?.keep("output/1", learning.outputs.keys);
   learned?.keep("ratio/1", learning.ratios.keys);
   learned?.keep("need/1", learning.needs.keys);
@@ -222,9 +218,7 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
     counter.close();
     runtime.upstream.close();
     learned?.close();
-    keptClients?.close();
-    clients.close();
-    await closeLedger();
+    await opened.close();
     log.info("stopped");
     await log.flush();
   };
@@ -243,10 +237,6 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
 /** Files with tokenizers, and which models they are for. */
 function tokenizersOf({ tokenizers }: Config): readonly TokenizerFile[] {
   return tokenizers.map(({ match, file }) => ({ matches: createGlob(match), file }));
-}
-
-function tellUnwritten(log: Log): (reason: unknown) => void {
-  return (reason) => log.warn("what was learned cannot be stored", { error: String(reason) });
 }
 
 function changedFixedKeys(before: Config, after: Config): string[] {
