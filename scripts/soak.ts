@@ -13,6 +13,7 @@ import { cerebras, rightSize } from "./soak/cerebras.ts";
 import { chaos } from "./soak/chaos.ts";
 import { crash } from "./soak/crash.ts";
 import { anthropicShared, cerebrasShared, groqShared, openaiShared } from "./soak/external.ts";
+import { fleet } from "./soak/fleet.ts";
 import { groq } from "./soak/groq.ts";
 import { openai } from "./soak/openai.ts";
 import { reload } from "./soak/reload.ts";
@@ -38,6 +39,7 @@ const scenarios = {
   "anthropic-shared": anthropicShared,
   "groq-shared": groqShared,
   "right-size": rightSize,
+  fleet,
 };
 
 const chosen = Bun.argv.slice(2);

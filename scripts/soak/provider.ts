@@ -2,6 +2,7 @@ import { ask } from "../../test/e2e/client.ts";
 import type { Program } from "../../test/e2e/program.ts";
 import { startProgram } from "../../test/e2e/program.ts";
 import type { MockStats } from "../../src/mock/tally.ts";
+import type { RequestEntry } from "../../src/mock/request-log.ts";
 import type { LogEntry } from "../../src/mock/usage-log.ts";
 
 /** A simulated provider in a process of its own. */
@@ -10,6 +11,8 @@ export interface Provider extends AsyncDisposable {
   stats(): Promise<MockStats>;
   /** Every request it has counted: when, in ms since the epoch, and at how many tokens in the end. */
   log(): Promise<LogEntry[]>;
+  /** The `X-Mock-Tag` of each of the last 10,000 requests that have arrived. */
+  tags(): Promise<string[]>;
 }
 
 /** Starts one with these flags, beside those of a distant provider that counts at a random moment. */
@@ -23,6 +26,12 @@ export async function startProvider(flags: string): Promise<Provider> {
     url,
     stats: () => get("/__mock/stats"),
     log: () => get("/__mock/log?limit=1000000"),
+    tags: async () => {
+      const { requests_log } = (await get("/__mock/stats?log=1")) as {
+        requests_log: RequestEntry[];
+      };
+      return requests_log.map(([, , , tag = ""]) => tag);
+    },
     [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
   };
 }
