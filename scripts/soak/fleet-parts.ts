@@ -48,7 +48,9 @@ export class Calls {
   async send(proxy: number): Promise<Outcome> {
     const tag = `${proxy}-${++this.started}`;
     const startedAt = Date.now();
-    const headers = { ...this.#what.headers, "X-Mock-Tag": tag };
+    const { headers: given = {} } = this.#what;
+    const pairs = Array.isArray(given) ? given : Object.entries(given);
+    const headers = [...pairs, ["X-Mock-Tag", tag] as const];
     const port = this.#fleet.proxies[proxy]?.port ?? 0;
     const answer = await ask(port, { ...this.#what, headers }).catch(() => null);
     const outcome = { proxy, tag, answer, startedAt, endedAt: Date.now() };

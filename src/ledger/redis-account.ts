@@ -1,11 +1,11 @@
 import type { Cost } from "../limit/cost.ts";
-import { amountOf } from "../limit/cost.ts";
 import { createLimit, limitKey } from "../limit/algorithms.ts";
 import type { Limit, LimitSpec } from "../limit/limit.ts";
 import type { Account } from "./account.ts";
 import { SharedQuota } from "./redis-limit.ts";
 import type { Need, Sending } from "./redis-asking.ts";
-import { fairPart, fillIn, lacking } from "./redis-asking.ts";
+import { fillIn, isBeyondPart, isHere, isRefused, needOf } from "./redis-asking.ts";
+import { Courier } from "./redis-courier.ts";
 import type { Message, Reply } from "./redis-message.ts";
 import type { LinkHost } from "./redis-pace.ts";
 import {
@@ -38,8 +38,7 @@ export class AccountLink implements Gate {
   #incarnation: string | null = null;
   /** Redis has forgotten everything, and does not know yet that we know. */
   #isLost = false;
-  /** The message under way. */
-  #sending: Sending | null = null;
+  readonly #courier: Courier;
   #isDeferred = false;
   #wanted: Map<SharedLimit, Need> | null = null;
   /** Redis keeps a place for the head of our queue; it is to be taken back. */
@@ -47,7 +46,6 @@ export class AccountLink implements Gate {
   #drops = false;
   /** Until when what is held stays held, our time. */
   #liveUntil = -Infinity;
-  #lastAt = -Infinity;
   #askedAt = -Infinity;
   /** When room was used last. */
   #usedAt = -Infinity;
@@ -65,6 +63,7 @@ export class AccountLink implements Gate {
   constructor(host: LinkHost, name: string) {
     this.#host = host;
     this.#name = name;
+    this.#courier = new Courier(host, name, (sending, reply) => this.#heard(sending, reply));
   }
 
   /** Whose link it is; before anything else. */
@@ -79,13 +78,14 @@ export class AccountLink implements Gate {
       spec.kind === "leaky_bucket"
         ? new SharedTurns(spec, inner, this)
         : new SharedQuota(spec, inner, this);
-    if (this.#host.mode === "local") limit.scale(this.#host.parts);
+    if (this.mode === "local") limit.scale(this.#host.parts);
     this.#limits.push(limit);
     return limit;
   }
 
   get mode(): Mode {
-    return this.#host.mode;
+    const { mode, without } = this.#host;
+    return mode === "shared" && this.#courier.isSilent ? without : mode;
   }
 
   get alone(): boolean {
@@ -122,31 +122,30 @@ export class AccountLink implements Gate {
    * @returns whether all the room is here
    */
   ask(now: number, cost: Readonly<Cost>, ahead: Readonly<Cost> | null): boolean {
+    if (this.mode !== "shared") return true;
     const needs = new Map<SharedLimit, Need>();
     let lacks = false;
     let wantsMore = false;
     for (const limit of this.#current()) {
-      const amount = amountOf(cost, limit.unit);
-      const waits =
-        ahead === null ? 0 : limit.unit === "slots" ? ahead.requests : ahead[limit.unit];
-      needs.set(limit, { amount, ahead: Math.max(amount, waits) });
+      const need = needOf(limit, cost, ahead);
+      needs.set(limit, need);
       if (limit instanceof SharedTurns) {
         const has = limit.allowance;
-        lacks ||= has === 0 && amount > 0;
-        wantsMore ||= has < waits && has * 2 < limit.most(this.#host.parts);
-      } else lacks ||= amount > 0 && !(amount <= limit.allowance && this.live(now));
+        lacks ||= has === 0 && need.amount > 0;
+        wantsMore ||= ahead !== null && has < need.ahead && has * 2 < limit.most(this.#host.parts);
+      } else lacks ||= need.amount > 0 && !(need.amount <= limit.allowance && this.live(now));
     }
     if (!lacks && !wantsMore) return true;
-    if (this.mode === "shared" && this.#mayAsk(now, needs)) {
+    if (this.#mayAsk(now, needs)) {
       this.#wanted = needs;
       this.#flushSoon();
     }
-    return !lacks || this.#isHere(now, needs);
+    return !lacks || (this.live(now) && isHere(needs));
   }
 
   /** Whether a request of `cost` could go if there were room: where our own use is in the way, asking does not help. */
   wants(now: number, cost: Readonly<Cost>): boolean {
-    return this.#current().every((limit) => limit.wants(now, amountOf(cost, limit.unit)));
+    return this.#current().every((limit) => limit.wants(now, needOf(limit, cost, null).amount));
   }
 
   /** Somebody waits for what we hold. */
@@ -164,9 +163,23 @@ export class AccountLink implements Gate {
   /** Redis is there again: what was not answered is sent again. */
   connected(): void {
     this.retryAt = -Infinity;
-    if (this.#sending !== null) this.#post(this.#sending);
+    if (this.#courier.sending !== null) this.#courier.again();
     // It may have forgotten what we used, and others may ask for it now.
     else if (this.#number > 0) this.#flush();
+  }
+
+  /**
+   * Called now and then: looks after a message that is not answered.
+   * @returns whether answers come
+   */
+  watch(now: number): boolean {
+    const wasSilent = this.#courier.isSilent;
+    this.#courier.watch(now);
+    if (this.#courier.isSilent && !wasSilent) {
+      this.switched();
+      this.#room();
+    }
+    return !this.#courier.isSilent;
   }
 
   /** The mode has changed. */
@@ -186,7 +199,7 @@ export class AccountLink implements Gate {
   /** Gives everything back and says nothing more. */
   close(): void {
     for (const limit of this.#limits) limit.giveBack();
-    if (this.mode === "shared" && this.#sending === null && this.#number > 0) this.#flush();
+    if (this.mode === "shared" && this.#courier.sending === null && this.#number > 0) this.#flush();
     this.#cancelTimer();
     this.#timerAt = -Infinity;
   }
@@ -196,25 +209,12 @@ export class AccountLink implements Gate {
     return this.#limits.filter((limit) => limits.includes(limit));
   }
 
-  #isHere(now: number, needs: ReadonlyMap<SharedLimit, Need>): boolean {
-    for (const [limit, { amount }] of needs) {
-      if (amount === 0) continue;
-      if (amount > limit.allowance || !this.live(now)) return false;
-    }
-    return true;
-  }
-
   /** Whether asking now can help; if not, the next look is planned. */
   #mayAsk(now: number, needs: ReadonlyMap<SharedLimit, Need>): boolean {
-    if (this.#sending?.asks === true) return false;
-    let covered = this.#refused.size > 0;
-    let isOver = false;
-    for (const [limit, { amount }] of needs) {
-      const lacks = lacking(limit, amount);
-      if (lacks < (this.#refused.get(limit) ?? 0)) covered = false;
-      isOver ||= this.#host.parts > 1 && lacks > fairPart(limit, this.#host.parts, now);
-    }
-    if (covered && now + 0.01 < this.retryAt) this.#wakeAt = Math.min(this.#wakeAt, this.retryAt);
+    if (this.#courier.sending?.asks === true) return false;
+    const isOver = isBeyondPart(needs, this.#host.parts, now);
+    if (isRefused(needs, this.#refused) && now + 0.01 < this.retryAt)
+      this.#wakeAt = Math.min(this.#wakeAt, this.retryAt);
     else if (isOver && now < this.#overUntil)
       this.#wakeAt = Math.min(this.#wakeAt, this.#overUntil);
     else return true;
@@ -233,7 +233,7 @@ export class AccountLink implements Gate {
 
   /** Sends what there is to say, if nothing is under way. */
   #flush(): void {
-    if (this.#sending !== null || this.mode !== "shared") return;
+    if (this.#courier.sending !== null || this.mode !== "shared") return;
     const now = this.#host.now();
     this.#reportAt = Infinity;
     const wanted = this.#wanted;
@@ -277,7 +277,13 @@ export class AccountLink implements Gate {
       );
       this.#askedAt = now;
     }
-    this.#post({ parts, text: JSON.stringify(message), at: now, tries: 0, asks: message.ask });
+    this.#courier.post({
+      parts,
+      text: JSON.stringify(message),
+      at: now,
+      tries: 0,
+      asks: message.ask,
+    });
   }
 
   /** What Redis knows this process by, in this account. */
@@ -285,35 +291,28 @@ export class AccountLink implements Gate {
     return `${this.#host.id}.${this.#session}`;
   }
 
-  #post(sending: Sending): void {
-    this.#sending = sending;
-    sending.tries++;
-    this.#lastAt = this.#host.now();
-    this.#host.send(this.#name, sending.text, (text) => {
-      if (this.#sending !== sending) return;
-      if (text !== null) this.#answered(sending, JSON.parse(text) as Reply);
-    });
+  #heard(sending: Sending, text: string): void {
+    const wasSilent = this.#courier.isSilent;
+    this.#courier.isSilent = false;
+    if (wasSilent) this.switched();
+    this.#answered(sending, JSON.parse(text) as Reply);
+    if (wasSilent) this.#room();
   }
 
   #answered(sending: Sending, reply: Reply): void {
     const now = this.#host.now();
-    this.#sending = null;
     if (reply.status === "unknown") return this.#renew(sending, reply.inc);
     this.#host.heard(sending.at, now, Number(reply.now));
     this.#incarnation = reply.inc;
     this.#others = reply.others;
     this.#liveUntil = sending.at + ttlMs - safetyMs;
     if (reply.others > 0) this.#tightUntil = now + tightMs;
-    sending.parts.forEach(({ limit, message }, i) => {
+    sending.parts.forEach(({ limit, message: { fair, win } }, i) => {
       const part = reply.L[i];
       if (part === undefined) return;
-      if (
-        part[0] > 0 &&
-        part[0] > message.fair &&
-        this.#host.parts > 1 &&
-        message.win !== undefined
-      )
-        this.#overUntil = now + Math.min(longestGapMs, message.win / gapsPerWindow);
+      const isOver = part[0] > 0 && part[0] > fair && this.#host.parts > 1;
+      if (isOver && win !== undefined)
+        this.#overUntil = now + Math.min(longestGapMs, win / gapsPerWindow);
       limit.granted(now, part);
     });
     if (sending.asks) this.#heed(reply, now);
@@ -373,9 +372,10 @@ export class AccountLink implements Gate {
   #arm(): void {
     if (this.#timerAt === -Infinity) return;
     // While a message is under way, or nobody hears any, there is only the queue to be looked after.
-    const isFree = this.#sending === null && this.mode === "shared";
+    const isFree = this.#courier.sending === null && this.mode === "shared";
     let at = isFree ? Math.min(this.#reportAt, this.#wakeAt) : this.#wakeAt;
-    if (isFree && (this.#hasClaim || this.#isBusy)) at = Math.min(at, this.#lastAt + ttlMs / 3);
+    if (isFree && (this.#hasClaim || this.#isBusy))
+      at = Math.min(at, this.#courier.lastAt + ttlMs / 3);
     if (isFree && this.#limits.some(({ allowance }) => allowance > 0))
       at = Math.min(at, this.#usedAt + keepMs);
     if (at >= this.#timerAt) return;
@@ -392,7 +392,7 @@ export class AccountLink implements Gate {
     if (this.#wakeAt <= now) this.#look();
     const isDue =
       this.#reportAt <= now ||
-      ((this.#hasClaim || this.#isBusy) && this.#lastAt + ttlMs / 3 <= now) ||
+      ((this.#hasClaim || this.#isBusy) && this.#courier.lastAt + ttlMs / 3 <= now) ||
       (this.#usedAt + keepMs <= now && this.#limits.some(({ allowance }) => allowance > 0));
     if (isDue) this.#flush();
     this.#arm();

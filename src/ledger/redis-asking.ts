@@ -1,3 +1,5 @@
+import type { Cost } from "../limit/cost.ts";
+import { amountOf } from "../limit/cost.ts";
 import type { LimitMessage } from "./redis-message.ts";
 import { prefetchLeast, prefetchMs } from "./redis-pace.ts";
 import type { SharedLimit } from "./redis-shared.ts";
@@ -25,15 +27,54 @@ export interface Need {
   ahead: number;
 }
 
+/** What a request of `cost` needs of `limit`, and all that wait `ahead` together (null: nobody is known to). */
+export function needOf(
+  limit: SharedLimit,
+  cost: Readonly<Cost>,
+  ahead: Readonly<Cost> | null,
+): Need {
+  const amount = amountOf(cost, limit.unit);
+  if (ahead === null) return { amount, ahead: amount };
+  // Each that waits takes a slot.
+  const waits = limit.unit === "slots" ? ahead.requests : ahead[limit.unit];
+  return { amount, ahead: Math.max(amount, waits) };
+}
+
 /** What is missing for `amount`, beside what was granted already. */
-export function lacking(limit: SharedLimit, amount: number): number {
+function lacking(limit: SharedLimit, amount: number): number {
   return limit instanceof SharedTurns ? 1 : Math.max(0, amount - limit.allowance);
 }
 
 /** What a process may take of a limit, among `parts` of them, before others have had their share. */
-export function fairPart(limit: SharedLimit, parts: number, now: number): number {
+function fairPart(limit: SharedLimit, parts: number, now: number): number {
   if (limit.size === Infinity) return Infinity;
   return Math.max(0, Math.floor(limit.size / parts) - limit.own(now));
+}
+
+/** Whether all that is needed was granted. */
+export function isHere(needs: ReadonlyMap<SharedLimit, Need>): boolean {
+  return [...needs].every(([limit, { amount }]) => amount === 0 || amount <= limit.allowance);
+}
+
+/** Whether at least as much was refused of each limit. */
+export function isRefused(
+  needs: ReadonlyMap<SharedLimit, Need>,
+  refused: ReadonlyMap<SharedLimit, number>,
+): boolean {
+  const covers = ([limit, { amount }]: [SharedLimit, Need]): boolean =>
+    lacking(limit, amount) >= (refused.get(limit) ?? 0);
+  return refused.size > 0 && [...needs].every(covers);
+}
+
+/** Whether more is needed of a limit than one of several processes may take before others. */
+export function isBeyondPart(
+  needs: ReadonlyMap<SharedLimit, Need>,
+  parts: number,
+  now: number,
+): boolean {
+  const isBeyond = ([limit, { amount }]: [SharedLimit, Need]): boolean =>
+    lacking(limit, amount) > fairPart(limit, parts, now);
+  return parts > 1 && [...needs].some(isBeyond);
 }
 
 /**

@@ -25,9 +25,18 @@ export const prefetchLeast = 8;
 /** For so long all processes have time to tell a Redis that has forgotten all what they used, ms. */
 export const quietMs = 1_500;
 
+/** Silence for so long is a failure, ms: until then requests wait. */
+export const silenceMs = 1_000;
+/** A connection that says nothing for so long is given up, ms. */
+export const deadMs = 2_000;
+/** A message that got no answer is sent again after so long, ms. */
+export const againMs = 500;
+
 /** What an account's link has from its ledger. */
 export interface LinkHost {
   readonly mode: Mode;
+  /** What decides where Redis does not answer. */
+  readonly without: Mode;
   /** How many processes there are. */
   readonly parts: number;
   /** Something that is unique to this process. */
@@ -39,6 +48,8 @@ export interface LinkHost {
   defer(run: () => void): void;
   /** Sends a message about `account`; `done` is called with the answer, or null where there was none. */
   send(account: string, message: string, done: (reply: string | null) => void): void;
+  /** Gives up the connection to the node of a cluster that has `account`. */
+  giveUp(account: string): void;
   /** Redis's time at our `now`, never too early. */
   remote(now: number): number;
   /** Learns from an answer what Redis's time is. */

@@ -67,6 +67,8 @@ export interface RedisStore {
   recall(account: string): void;
   /** Forgets `account`, and tells all; `done` is called when that was heard, or will not be. */
   forget(account: string, done: () => void): void;
+  /** Gives up the connection to the node of a cluster that has `account`, which says nothing. */
+  giveUp(account: string): void;
   /** Says that process `id` is here; the answer is how many there are. */
   pulse(id: string, done: (count: number | null) => void): void;
   /** Puts an entry on the board, if none of a higher rank is there; where Redis does not hear it, nothing happens. */
@@ -158,6 +160,16 @@ export class RedisServer implements RedisStore {
     this.#track(this.#run(this.#recall, `${this.#prefix}{${account}}`, args), done);
   }
 
+  giveUp(account: string): void {
+    const key = `${this.#prefix}{${account}}`;
+    const home = this.#homes.get(key);
+    this.#homes.delete(key);
+    // The connection of the URL is everybody's: `reopen` looks after it.
+    const node = home === undefined ? undefined : this.#nodes.get(home);
+    if (home !== undefined) this.#nodes.delete(home);
+    node?.then((found) => found.close()).catch(() => undefined);
+  }
+
   pulse(id: string, done: (count: number | null) => void): void {
     this.#id = id;
     const key = `${this.#prefix}members`;
@@ -200,18 +212,32 @@ export class RedisServer implements RedisStore {
   }
 
   async #heed(run: Promise<string>, done: (reply: string | null) => void): Promise<void> {
-    this.#unanswered++;
-    this.#since ??= this.#clock.now();
     let reply: string | null = null;
     try {
       reply = await run;
     } catch (error) {
       this.reason = plain(error);
     }
-    this.#unanswered--;
-    if (reply !== null && this.#client !== null)
-      this.#since = this.#unanswered > 0 ? this.#clock.now() : null;
     done(reply);
+  }
+
+  /** Sends a command on the connection of the URL, and sees whether it is answered: with a redirection is, too. */
+  async #ask(client: RedisClient, command: string, args: string[]): Promise<unknown> {
+    this.#unanswered++;
+    this.#since ??= this.#clock.now();
+    let isAlive = false;
+    try {
+      const reply: unknown = await client.send(command, args);
+      isAlive = true;
+      return reply;
+    } catch (error) {
+      isAlive = /^(NOSCRIPT|MOVED|ASK) /.test(plain(error));
+      throw error;
+    } finally {
+      this.#unanswered--;
+      if (isAlive && this.#client === client)
+        this.#since = this.#unanswered > 0 ? this.#clock.now() : null;
+    }
   }
 
   /** Runs a script that Redis knows by its digest, or gets to know now; in a cluster, where the key is. */
@@ -227,7 +253,10 @@ export class RedisServer implements RedisStore {
         // The two go to the server together: nothing else comes between them on this connection.
         if (asking) void client.send("ASKING", []).catch(() => undefined);
         const command = known ? "EVALSHA" : "EVAL";
-        return String(await client.send(command, [known ? sha : text, "1", key, ...args]));
+        const all = [known ? sha : text, "1", key, ...args];
+        return String(
+          await (home === "" ? this.#ask(client, command, all) : client.send(command, all)),
+        );
       } catch (error) {
         const [what = "", , where = ""] = plain(error).split(" ");
         if (what === "NOSCRIPT") known = false;

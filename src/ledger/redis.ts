@@ -9,14 +9,11 @@ import { MemoryLedger } from "./memory.ts";
 import { AccountLink } from "./redis-account.ts";
 import { Board } from "./redis-board.ts";
 import type { LinkHost } from "./redis-pace.ts";
+import { deadMs, silenceMs } from "./redis-pace.ts";
 import type { Mode } from "./redis-shared.ts";
 import type { RedisStore } from "./redis-store.ts";
 import { ToldAccounts } from "./redis-told.ts";
 
-/** Silence for so long is a failure, ms: until then requests wait. */
-const silenceMs = 1_000;
-/** A connection that says nothing for so long is given up, ms. */
-const deadMs = 2_000;
 /** How often processes count each other, and how often silence is looked at, ms. */
 const pulseMs = 2_000;
 const watchMs = 250;
@@ -68,6 +65,8 @@ export class RedisLedger implements Ledger {
   readonly host: LinkHost;
   readonly #told: ToldAccounts;
   #isUp = true;
+  /** All accounts are heard of, too. */
+  #isWhole = true;
   #parts = 1;
   /** Redis's time less ours: no less than it is, by the last samples, and by those before. */
   #offset = { now: Infinity, before: Infinity, since: -Infinity };
@@ -153,7 +152,9 @@ export class RedisLedger implements Ledger {
   }
 
   committed(reservation: Reservation): Promise<void> | null {
-    if (this.#isUp || this.#onFailure !== "closed" || !reservation.open) return null;
+    if (this.#onFailure !== "closed" || !reservation.open) return null;
+    const isShared = ({ name }: Account): boolean => this.#links.get(name)?.mode === "shared";
+    if (reservation.accounts.every(isShared)) return null;
     return Promise.reject(
       new ProxyError(
         "STORE_UNAVAILABLE",
@@ -251,6 +252,7 @@ export class RedisLedger implements Ledger {
       get mode() {
         return mode();
       },
+      without: this.#onFailure === "local" ? "local" : "free",
       get parts() {
         return parts();
       },
@@ -260,6 +262,7 @@ export class RedisLedger implements Ledger {
       at: (at, run) => clock.at(at, run),
       defer,
       send: (account, message, done) => store.exchange(account, message, done),
+      giveUp: (account) => store.giveUp(account),
       remote: (now) => now + this.#offsetAt(now),
       heard: (sentAt, now, remoteNow) => this.#hear(sentAt, now, remoteNow),
       room: (account) => this.onRoom?.(account.spec.group),
@@ -267,8 +270,7 @@ export class RedisLedger implements Ledger {
   }
 
   get #mode(): Mode {
-    if (this.#isUp) return "shared";
-    return this.#onFailure === "local" ? "local" : "free";
+    return this.#isUp ? "shared" : this.host.without;
   }
 
   /** Before the first answer our own time has to do: nothing is charged by then that Redis has granted. */
@@ -311,13 +313,28 @@ export class RedisLedger implements Ledger {
       this.#switch(false, this.#store.reason);
     if (silent !== null && now - silent >= deadMs) this.#store.reopen(now);
     if (now - this.#pulsedAt >= pulseMs && this.#store.isConnected) this.#pulse();
+    if (this.#isUp) this.#look(now);
     this.#cancelTimer = this.#clock.at(now + watchMs, () => this.#watch());
+  }
+
+  /** A node of a cluster may be gone while the others are there: then its accounts alone go by the policy. */
+  #look(now: number): void {
+    let isWhole = true;
+    for (const link of this.#links.values()) if (!link.watch(now)) isWhole = false;
+    this.#say(isWhole, this.#store.reason);
+  }
+
+  /** Tells of each change once. */
+  #say(isWhole: boolean, reason: string): void {
+    if (isWhole === this.#isWhole) return;
+    this.#isWhole = isWhole;
+    if (!isWhole) this.failures++;
+    this.#onChange(isWhole, reason);
   }
 
   #switch(isUp: boolean, reason: string): void {
     this.#isUp = isUp;
-    if (!isUp) this.failures++;
-    this.#onChange(isUp, reason);
+    this.#say(isUp, reason);
     this.onSwitch?.(isUp);
     for (const link of this.#links.values()) link.switched();
     if (isUp) for (const link of this.#links.values()) link.connected();

@@ -370,6 +370,8 @@ export class ModelStore implements RedisStore {
     done();
   }
 
+  giveUp(): void {}
+
   pulse(_id: string, done: (count: number | null) => void): void {
     done(this.#model.stores.length);
   }

@@ -3,6 +3,7 @@ import * as fc from "fast-check";
 import { Path } from "../../src/admission/path.ts";
 import { Scheduler } from "../../src/admission/scheduler.ts";
 import { systemClock } from "../../src/clock.ts";
+import type { ProxyError } from "../../src/errors.ts";
 import type { OnFailure } from "../../src/ledger/redis.ts";
 import { RedisLedger } from "../../src/ledger/redis.ts";
 import { RedisServer } from "../../src/ledger/redis-store.ts";
@@ -39,19 +40,7 @@ function crowd(clock: FakeClock, limits: readonly LimitSpec[], size: number) {
     const went: { at: number; amount: number }[] = [];
     const ask = (amount: number, latencyMs: number, actual: number): void => {
       if (store.isDead) return;
-      const answer = scheduler.admit({
-        path,
-        cost: tokens(amount),
-        outlook: null,
-        priority: "normal",
-        client: "one",
-        weight: 1,
-        patienceMs: Infinity,
-        again: null,
-        bodyBytes: 0,
-        uploading: false,
-        signal: null,
-      });
+      const answer = scheduler.admit({ ...patient, path, cost: tokens(amount) });
       const go = async (): Promise<void> => {
         const lease = await answer;
         if ("refused" in lease || store.isDead) return;
@@ -68,9 +57,26 @@ function crowd(clock: FakeClock, limits: readonly LimitSpec[], size: number) {
       };
       void go();
     };
-    return { ask, went, kill: () => void (store.isDead = true), ledger };
+    const kill = (): void => {
+      store.isDead = true;
+      ledger.close();
+    };
+    return { ask, went, kill, ledger };
   });
 }
+
+/** A request that nothing but room is needed for. */
+const patient = {
+  outlook: null,
+  priority: "normal",
+  client: "one",
+  weight: 1,
+  patienceMs: Infinity,
+  again: null,
+  bodyBytes: 0,
+  uploading: false,
+  signal: null,
+} as const;
 
 /** The most units that fall into any span of `ms`. */
 function peak(items: readonly { at: number; amount: number }[], ms: number): number {
@@ -126,6 +132,73 @@ test("no window ever has more than the limit in it, whoever asks, whoever dies",
     { numRuns: 40 },
   );
 }, 60_000);
+
+/** A store that does not reach the nodes of some accounts: at once it says so, or it never answers. */
+class Torn extends ModelStore {
+  readonly gone = new Map<string, "refused" | "silent">();
+  givenUp = 0;
+
+  override exchange(account: string, message: string, done: (reply: string | null) => void): void {
+    const how = this.gone.get(account);
+    if (how === "refused") done(null);
+    if (how === undefined) super.exchange(account, message, done);
+  }
+
+  override giveUp(): void {
+    this.givenUp++;
+  }
+}
+
+test.each(["refused", "silent"] as const)(
+  "where one node of a cluster is gone (%s), its accounts alone go by the policy until it is back",
+  async (how) => {
+    const clock = new FakeClock();
+    const store = new Torn(new RedisModel(), () => clock.now());
+    const changes: boolean[] = [];
+    const ledger = new RedisLedger({
+      store,
+      clock,
+      onFailure: "closed",
+      defer: (run) => void clock.at(clock.now(), run),
+      onChange: (isUp) => void changes.push(isUp),
+    });
+    const scheduler = new Scheduler(clock, ledger);
+    const ask = (name: string): string[] => {
+      const path = new Path([ledger.account({ ...account("q", [rpm(100)]), name, group: name })]);
+      const ends: string[] = [];
+      const go = async (): Promise<void> => {
+        const lease = await scheduler.admit({ ...patient, path, cost: tokens(1) });
+        if ("refused" in lease) return void ends.push(lease.refused);
+        await Promise.resolve(lease.committed).then(
+          () => ends.push("went"),
+          (error: ProxyError) => ends.push(error.code),
+        );
+        lease.commit(tokens(1));
+      };
+      void go();
+      return ends;
+    };
+    store.gone.set("one", how);
+    const [lost, kept] = [ask("one"), ask("two")];
+    await clock.tick(500);
+    expect([lost, kept]).toEqual([[], ["went"]]);
+    await clock.tick(1_000);
+    expect(lost).toEqual(["STORE_UNAVAILABLE"]);
+    const [again, other] = [ask("one"), ask("two")];
+    await clock.tick(2_000);
+    expect([again, other]).toEqual([["STORE_UNAVAILABLE"], ["went"]]);
+    expect(store.givenUp > 0).toBe(how === "silent");
+    expect(ledger.healthy()).toBe(true);
+
+    store.gone.clear();
+    await clock.tick(2_500);
+    const after = ask("one");
+    await clock.tick(500);
+    expect(after).toEqual(["went"]);
+    expect(changes).toEqual([false, true]);
+    ledger.close();
+  },
+);
 
 test("all that wait go in the end, and two share fairly", async () => {
   const clock = new FakeClock();
