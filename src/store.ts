@@ -19,6 +19,7 @@ import { clientsMigration, keepClients } from "./storage/clients.ts";
 import { learnedMigration } from "./storage/learned.ts";
 import { overridesMigration } from "./storage/overrides.ts";
 import { openDatabase } from "./storage/sqlite.ts";
+import { authoritiesWith } from "./upstream/outgoing-proxy.ts";
 
 /** Circuits are remembered for so long after they could be tried again, ms. */
 const circuitMs = 10 * 60_000;
@@ -48,8 +49,9 @@ export function openLedger(config: Config, log: Log): Opened {
   const { limiter, redis } = config;
   if (limiter === "redis" && redis.url !== null) {
     const clock = systemClock();
+    const authorities = config.extra_ca === null ? null : authoritiesWith(config.extra_ca);
     const ledger = new RedisLedger({
-      store: new RedisServer(redis.url, redis.prefix, clock),
+      store: new RedisServer(redis.url, redis.prefix, clock, authorities),
       clock,
       onFailure: redis.on_failure,
       onChange: (isUp, reason) =>

@@ -1,4 +1,5 @@
 import { RedisClient } from "bun";
+import type { RedisOptions } from "bun";
 import type { Clock } from "../clock.ts";
 import type { Entry } from "./redis-board.ts";
 import board from "./redis-board.lua" with { type: "text" };
@@ -116,8 +117,19 @@ export class RedisServer implements RedisStore {
   readonly #waits = new Set<Promise<unknown>>();
   #id = "";
 
-  constructor(url: string, prefix: string, clock: Clock) {
+  readonly #options: RedisOptions;
+
+  /** @param authorities whom to trust where the URL asks for TLS, PEM; null: those of the runtime */
+  constructor(
+    url: string,
+    prefix: string,
+    clock: Clock,
+    authorities: readonly string[] | null = null,
+  ) {
     this.#url = url;
+    const isTls = /^rediss:|\+tls:/.test(url);
+    this.#options =
+      isTls && authorities !== null ? { ...options, tls: { ca: [...authorities] } } : options;
     this.#prefix = prefix;
     this.#clock = clock;
     this.channel = `${prefix}news`;
@@ -277,7 +289,7 @@ export class RedisServer implements RedisStore {
     if (node === undefined) {
       const url = new URL(this.#url);
       url.host = address;
-      const client = new RedisClient(url.href, options);
+      const client = new RedisClient(url.href, this.#options);
       client.onclose = () => void this.#nodes.delete(address);
       node = client.connect().then(() => client);
       node.catch(() => this.#nodes.delete(address));
@@ -289,8 +301,8 @@ export class RedisServer implements RedisStore {
   async #connect(): Promise<void> {
     this.#isOpening = true;
     try {
-      const client = new RedisClient(this.#url, options);
-      const listener = new RedisClient(this.#url, options);
+      const client = new RedisClient(this.#url, this.#options);
+      const listener = new RedisClient(this.#url, this.#options);
       client.onclose = (error) => {
         if (this.#client === client) this.#lose(plain(error));
       };
@@ -312,7 +324,9 @@ export class RedisServer implements RedisStore {
       this.onConnect();
     } catch (error) {
       this.#isOpening = false;
-      this.reason = plain(error);
+      const said = plain(error);
+      // That is all the runtime says of most reasons.
+      this.reason = said === "Connection closed" ? noConnection : said;
       this.#later();
     }
   }
@@ -349,6 +363,9 @@ export class RedisServer implements RedisStore {
     this.#cancelTimer = this.#clock.at(this.#clock.now() + againMs, () => this.open());
   }
 }
+
+const noConnection =
+  "no connection: nobody listens there, or address, user, password or certificate are not accepted";
 
 const options = {
   autoReconnect: false,

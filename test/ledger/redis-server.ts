@@ -1,5 +1,5 @@
 import { RedisClient } from "bun";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,11 +15,19 @@ export interface Server {
   stop(): Promise<void>;
 }
 
-/** Starts a redis-server of our own, on a free port of this machine, that keeps nothing. */
-export async function startRedis(): Promise<Server> {
+/**
+ * Starts a redis-server of our own, on a free port of this machine, that keeps nothing; with a certificate that is its
+ * own authority, it speaks TLS alone.
+ */
+export async function startRedis(tls?: { cert: string; key: string }): Promise<Server> {
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), "cooldown-redis-"));
-  const url = `redis://127.0.0.1:${port}`;
+  const url = tls === undefined ? `redis://127.0.0.1:${port}` : `rediss://localhost:${port}`;
+  const secure: string[] = [];
+  for (const [name, text] of Object.entries(tls ?? {})) {
+    writeFileSync(join(folder, name), text);
+    secure.push(`--tls-${name}-file`, join(folder, name));
+  }
   const clients: RedisClient[] = [];
   let process: Bun.Subprocess | null = null;
   const server: Server = {
@@ -30,7 +38,10 @@ export async function startRedis(): Promise<Server> {
       return client;
     },
     async start() {
-      const flags = ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--dir", folder];
+      const flags = ["--bind", "127.0.0.1", "--save", "", "--dir", folder];
+      if (tls === undefined) flags.push("--port", `${port}`);
+      else
+        flags.push("--port", "0", "--tls-port", `${port}`, "--tls-auth-clients", "no", ...secure);
       process = Bun.spawn(["redis-server", ...flags], { stdout: "ignore", stderr: "ignore" });
       while (!(await answers(port)));
     },
