@@ -14,6 +14,7 @@ import { Guard } from "./guard.ts";
 import type { Path } from "./path.ts";
 import type { Pending } from "./pending.ts";
 import type { AdmissionRequest } from "./request.ts";
+import { isSmart } from "./smart.ts";
 
 /** What a planner needs from its scheduler. */
 export interface PlannerHost {
@@ -364,26 +365,4 @@ function isWithin(
     if (limit !== undefined && amountOf(cost, limit.unit) > (rooms[i] ?? 0)) return false;
   }
   return true;
-}
-
-/** Whether small requests go first: the token limit is fuller than the threshold and tighter than that of requests. */
-function isSmart(line: Line, now: number): boolean {
-  const item = line.anyone() as Pending | null;
-  if (item === null) return false;
-  const { accounts } = item.request.path.choose(item.cost, now);
-  return accounts.some((account) => prefersSmall(account, now));
-}
-
-function prefersSmall(account: Account, now: number): boolean {
-  const { priorityThreshold } = account.spec;
-  if (priorityThreshold === null) return false;
-  let tokens = 0;
-  let requests = 0;
-  for (const limit of account.limits) {
-    if (limit.unit === "slots" || limit.max === Infinity) continue;
-    const ratio = 1 - limit.usage(now).remaining / limit.max;
-    if (limit.unit === "requests") requests = Math.max(requests, ratio);
-    else tokens = Math.max(tokens, ratio);
-  }
-  return tokens > priorityThreshold && tokens > requests;
 }
