@@ -33,6 +33,17 @@ export class Crowd {
     this.#count(item, -1);
   }
 
+  /** What `item` will be charged is another from here on; its place stays as it is. */
+  reprice(item: Pending, cost: Readonly<Cost>): void {
+    for (const account of item.request.path.accounts) {
+      const waiters = this.#waiters.get(account);
+      if (waiters === undefined) continue;
+      charge(waiters.ahead, item.cost, -1);
+      charge(waiters.ahead, cost, 1);
+    }
+    item.cost = cost;
+  }
+
   #count(item: Pending, sign: 1 | -1): void {
     const { request, cost } = item;
     for (const account of request.path.accounts) {
@@ -43,14 +54,18 @@ export class Crowd {
         this.#waiters.set(account, waiters);
       }
       const { ahead, places } = waiters;
-      ahead.requests += sign * cost.requests;
-      ahead.tokens += sign * cost.tokens;
-      ahead.input_tokens += sign * cost.input_tokens;
-      ahead.output_tokens += sign * cost.output_tokens;
-      ahead.total_tokens += sign * cost.total_tokens;
+      charge(ahead, cost, sign);
       if (sign === 1) places.add(item, 1);
       else places.remove(item, 1);
       if (account.waiting === 0) this.#waiters.delete(account);
     }
   }
+}
+
+function charge(ahead: Cost, cost: Readonly<Cost>, sign: 1 | -1): void {
+  ahead.requests += sign * cost.requests;
+  ahead.tokens += sign * cost.tokens;
+  ahead.input_tokens += sign * cost.input_tokens;
+  ahead.output_tokens += sign * cost.output_tokens;
+  ahead.total_tokens += sign * cost.total_tokens;
 }

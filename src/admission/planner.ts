@@ -52,6 +52,8 @@ export class Planner {
   #cancelTimer: () => void = () => undefined;
   #pumping = false;
   #again = false;
+  /** Whether some of those that have stood here may be priced anew. */
+  #reprices = false;
 
   constructor(host: PlannerHost) {
     this.#host = host;
@@ -141,6 +143,15 @@ export class Planner {
     this.#arm(now);
   }
 
+  /** Prices anew what could be next: so all are compared, and let go, by what is known now. */
+  #reprice(): void {
+    for (const line of this.#lines.values()) {
+      for (const item of line.picks() as Pending[]) {
+        if (item.request.reprice?.() === true) this.#crowd.reprice(item, item.request.cost);
+      }
+    }
+  }
+
   /** The best of each line waits: room for it may be had elsewhere. */
   #seek(now: number): void {
     for (const line of this.#lines.values()) {
@@ -156,6 +167,7 @@ export class Planner {
     this.#wakeAt = Infinity;
     this.#shut = this.#isShut(now);
     if (this.#shut) return false;
+    if (this.#reprices) this.#reprice();
     let best: Pending | null = null;
     for (const line of this.#lines.values()) {
       const head = line.head(now) as Pending | null;
@@ -312,6 +324,7 @@ export class Planner {
     const item: Pending = Object.assign(draft, { line });
     line.push(item);
     this.#deadlines.push(item);
+    this.#reprices ||= item.request.reprice !== undefined;
     this.#crowd.add(item);
     return { item, isFirst: known === undefined };
   }

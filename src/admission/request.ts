@@ -7,6 +7,12 @@ import type { Path } from "./path.ts";
 export interface AdmissionRequest {
   readonly path: Path;
   readonly cost: Readonly<Cost>;
+  /**
+   * Asked of one that waits before it is looked at: prices it by what has been learned meanwhile, which changes `cost`
+   * and `outlook`, never to more than could ever go. Absent where the price stands.
+   * @returns whether it has changed
+   */
+  readonly reprice?: () => boolean;
   /** How it is expected to end: milliseconds from its start, and the final cost. Null where nothing is known. */
   readonly outlook: { durationMs: number; cost: Readonly<Cost> } | null;
   readonly priority: Priority;

@@ -2,7 +2,10 @@ import type { Account } from "../ledger/account.ts";
 import type { Line } from "../queue/line.ts";
 import type { Pending } from "./pending.ts";
 
-/** Whether small requests go first: the token limit is fuller than the threshold and tighter than that of requests. `now` is ms since the epoch. */
+/**
+ * Whether small requests go first in `line`: the token limit is fuller than the threshold and tighter than that of
+ * requests. `now` is ms since the epoch.
+ */
 export function isSmart(line: Line, now: number): boolean {
   const item = line.anyone() as Pending | null;
   if (item === null) return false;

@@ -1,3 +1,4 @@
+import { exceeded } from "../admission/forecast.ts";
 import type { Path } from "../admission/path.ts";
 import type { AdmissionRequest } from "../admission/request.ts";
 import { deadlineOf } from "../admission/scheduler.ts";
@@ -10,13 +11,13 @@ import type { Needs } from "../runtime.ts";
 import type { Fields } from "../upstream/headers.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Incoming } from "./incoming.ts";
+import type { RightSize } from "./right-size.ts";
 import { patienceOf } from "./waiting-time.ts";
 
 /** What a request asks of admission. A class, since a literal with a getter costs several times as much. */
 export class Ask implements AdmissionRequest {
   readonly path: Path;
-  readonly cost: AdmissionRequest["cost"];
-  readonly outlook: AdmissionRequest["outlook"];
+  readonly reprice?: () => boolean;
   readonly priority: Priority;
   readonly client: string;
   readonly weight: number;
@@ -32,8 +33,8 @@ export class Ask implements AdmissionRequest {
     this.#request = request;
     this.#exchange = exchange;
     this.path = needs.path;
-    this.cost = exchange.estimate?.cost ?? oneRequest;
-    this.outlook = exchange.estimate?.outlook ?? null;
+    const { rightSize } = exchange;
+    if (rightSize !== null) this.reprice = () => this.#reprice(rightSize);
     const { id, tier } = exchange.client;
     this.priority = priorityWithin(tier, priorityOf(fields));
     this.client = id;
@@ -43,6 +44,27 @@ export class Ask implements AdmissionRequest {
     if (exchange.waitedMs > 0) this.patienceMs = Math.max(0, deadlineOf(this, -exchange.waitedMs));
     this.bodyBytes = body?.byteLength ?? 0;
     this.uploading = body === null && request.body !== null;
+  }
+
+  get cost(): AdmissionRequest["cost"] {
+    return this.#exchange.estimate?.cost ?? oneRequest;
+  }
+
+  get outlook(): AdmissionRequest["outlook"] {
+    return this.#exchange.estimate?.outlook ?? null;
+  }
+
+  /** Gives it the cap that answers of its kind need now, where that can ever go. */
+  #reprice(rightSize: RightSize): boolean {
+    const before = this.#exchange.estimate;
+    const sentCap = rightSize.capNow();
+    if (before === null || sentCap === before.sentCap) return false;
+    const fresh = before.withCap(sentCap);
+    // Of several keys, each has the same limits.
+    const { limits } = this.path.alternatives[0] ?? this.path;
+    if (exceeded(limits, fresh.cost) !== null) return false;
+    this.#exchange.estimate = fresh;
+    return true;
   }
 
   /** Made only for a request that has to wait: the runtime makes it at the first look. */

@@ -219,7 +219,10 @@ async function send(
       addresses,
       method: exchange.method,
       headers,
-      body: out.body as Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null,
+      body: (exchange.resizedBody() ?? out.body) as
+        | Uint8Array<ArrayBuffer>
+        | ReadableStream<Uint8Array>
+        | null,
       controller,
       onSent: () => lease.sent(),
     });

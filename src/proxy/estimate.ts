@@ -9,7 +9,6 @@ import type { Needs } from "../tokens/need.ts";
 import type { OutputPredictor } from "../tokens/output.ts";
 import type { LearnedRatios } from "../tokens/ratio.ts";
 import { densityOf } from "../tokens/ratio.ts";
-import type { Sized } from "./right-size.ts";
 
 /** What is learned from answers, and what counts: belongs to the process, not to a configuration. */
 export interface Learning {
@@ -24,6 +23,10 @@ export interface Learning {
 /** A model call, priced before it is made and again when it has ended. */
 export interface Estimate {
   readonly cost: Cost;
+  /** The cap on output that goes upstream; null where it is the client's. */
+  readonly sentCap: number | null;
+  /** The same call with another cap. Before it is made. */
+  withCap(sentCap: number): Estimate;
   readonly outlook: { durationMs: number; cost: Cost } | null;
   /** The call is on its way: answers of its kind share a margin while they are. */
   started(): void;
@@ -46,7 +49,11 @@ export interface Pricing {
   readonly provider: Provider;
   readonly limits: readonly Limit[];
   /** The cap as the client gave it and as it goes out, and what such needs are learned for; null where it stays. */
-  readonly sized: (Sized & { readonly key: string }) | null;
+  readonly sized: {
+    readonly cap: number;
+    readonly sentCap: number;
+    readonly key: string;
+  } | null;
 }
 
 /**
@@ -69,12 +76,9 @@ export function learningKey(scope: string, model: string): string {
   return `${scope}\n${model.slice(0, 200)}`;
 }
 
-function price(
-  { ratios, outputs, needs, running }: Learning,
-  call: ModelCall,
-  { scope, provider, limits, sized }: Pricing,
-  counted: number,
-): Estimate {
+function price(learning: Learning, call: ModelCall, pricing: Pricing, counted: number): Estimate {
+  const { ratios, outputs, needs, running } = learning;
+  const { scope, provider, limits, sized } = pricing;
   const key = learningKey(scope, call.model);
   const density = densityOf(call.prompt, counted);
   const input = Math.ceil(counted * ratios.ratioOf(key, density));
@@ -107,6 +111,9 @@ function price(
   };
   return {
     cost,
+    sentCap: sized?.sentCap ?? null,
+    withCap: (sentCap) =>
+      price(learning, call, { ...pricing, sized: sized && { ...sized, sentCap } }, counted),
     outlook,
     started: () => count(1),
     ended: () => count(-1),

@@ -13,6 +13,7 @@ import type { Metrics } from "../observe/metrics.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Asking } from "./asking.ts";
 import type { Estimate } from "./estimate.ts";
+import type { RightSize } from "./right-size.ts";
 
 /** Where finished requests are reported. */
 export interface Observers {
@@ -46,6 +47,8 @@ export class Exchange {
   /** The quota's account, where one applies. */
   quota: Account | null = null;
   estimate: Estimate | null = null;
+  /** Where the quota has over-large caps lowered. */
+  rightSize: RightSize | null = null;
   lease: Lease | null = null;
   /** What the client's own limit was charged for the request, and when; null where it was not asked or refused. */
   taken: Taken | null = null;
@@ -99,6 +102,12 @@ export class Exchange {
 
   get waitedMs(): number {
     return this.#waitedBefore + (this.lease?.waitedMs ?? 0);
+  }
+
+  /** The body with the cap that it was admitted with; null where it goes as the client sent it. */
+  resizedBody(): Uint8Array | null {
+    const sentCap = this.estimate?.sentCap ?? null;
+    return sentCap === null ? null : (this.rightSize?.bodyFor(sentCap) ?? null);
   }
 
   /** Calls `run` once the request is long, at once if it is. What was to be called before is not. */

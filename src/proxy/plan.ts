@@ -14,7 +14,7 @@ import type { Estimate, Learning } from "./estimate.ts";
 import { estimate, learningKey } from "./estimate.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Incoming } from "./incoming.ts";
-import { rightSize } from "./right-size.ts";
+import { RightSize } from "./right-size.ts";
 
 /** Longer names of models are cut, characters. */
 const longestModel = 120;
@@ -124,8 +124,7 @@ export function needsOf(
 }
 
 /**
- * What a call will cost, null where nothing counts tokens. Its cap on output is lowered first where the quota says so,
- * which may give the request another body.
+ * What a call will cost, null where nothing counts tokens. Its cap on output is lowered first where the quota says so.
  */
 export function priceOf(
   learning: Learning,
@@ -135,15 +134,16 @@ export function priceOf(
 ): Estimate | Promise<Estimate> | null {
   if (!limitsTokens(exchange) && (quota === null || !countsTokens(needs))) return null;
   const scope = quota?.name ?? route.host;
-  const rightSizes = quota?.right_size_max_tokens === true;
   const key = `${learningKey(scope, call.model)}\n${exchange.client.id}`;
   const sizing = { needs: learning.needs, key, provider, dialect, path: exchange.apiPath };
-  const { body } = incoming;
-  const smaller = rightSizes && body !== null ? rightSize(sizing, body, call.parsed, call) : null;
-  if (smaller !== null) incoming.body = smaller.body;
   const cap = call.maxOutput;
-  // Learned from the first answer on, though caps stay as they are until enough is known.
-  const sized = rightSizes && cap !== null ? { cap, sentCap: cap, key, ...smaller?.sized } : null;
+  // Needs are learned from the first answer on, though caps stay as they are until enough is known.
+  const rightSize =
+    quota?.right_size_max_tokens === true && cap !== null && incoming.body !== null
+      ? new RightSize(sizing, incoming.body, call.parsed, cap)
+      : null;
+  exchange.rightSize = rightSize;
+  const sized = rightSize && { cap: rightSize.cap, sentCap: rightSize.capNow(), key };
   return estimate(learning, call, { scope, provider, limits: limitsOf(needs), sized });
 }
 

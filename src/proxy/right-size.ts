@@ -1,15 +1,7 @@
-import type { Dialect, ModelCall } from "../provider/dialect.ts";
+import type { Dialect } from "../provider/dialect.ts";
 import { reservesMaxOutput } from "../provider/meter.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Needs } from "../tokens/need.ts";
-
-/** A cap on output that was lowered. Tokens. */
-export interface Sized {
-  /** What the client allowed. */
-  readonly cap: number;
-  /** What goes upstream. */
-  readonly sentCap: number;
-}
 
 /** The fields in which the dialects have their caps. */
 const capKeys = ["max_completion_tokens", "max_tokens", "max_output_tokens", "maxOutputTokens"];
@@ -25,26 +17,49 @@ export interface Sizing {
 }
 
 /**
- * Lowers an over-large cap to what calls like this one have needed (`right_size_max_tokens`). Only the number changes:
- * the rest of the body stays byte for byte what the client wrote.
- *
- * @param parsed what `body` says
- * @returns null where the cap stays
+ * A call whose over-large cap is lowered to what calls like it have needed (`right_size_max_tokens`). Only the number
+ * changes: the rest of the body stays byte for byte what the client wrote.
  */
-export function rightSize(
-  { needs, key, provider, dialect, path }: Sizing,
-  body: Uint8Array,
-  parsed: Record<string, unknown>,
-  call: ModelCall,
-): { body: Uint8Array; sized: Sized } | null {
-  const cap = call.maxOutput;
-  if (cap === null || !reservesMaxOutput(provider)) return null;
-  const sentCap = needs.capFor(key, cap);
-  if (sentCap === null || sentCap >= cap) return null;
-  if (dialect.withMaxOutput(path, parsed, sentCap) === null) return null;
-  const lowered = withLowerCap(new TextDecoder().decode(body), sentCap);
-  if (lowered === null) return null;
-  return { body: new TextEncoder().encode(lowered), sized: { cap, sentCap } };
+export class RightSize {
+  readonly key: string;
+  /** What the client allows, tokens. */
+  readonly cap: number;
+  readonly #needs: Needs;
+  readonly #body: Uint8Array;
+  readonly #mayLower: boolean;
+
+  /** @param parsed what `body` says */
+  constructor(
+    { needs, key, provider, dialect, path }: Sizing,
+    body: Uint8Array,
+    parsed: Record<string, unknown>,
+    cap: number,
+  ) {
+    this.key = key;
+    this.cap = cap;
+    this.#needs = needs;
+    this.#body = body;
+    this.#mayLower =
+      cap > 1 &&
+      reservesMaxOutput(provider) &&
+      dialect.withMaxOutput(path, parsed, cap - 1) !== null &&
+      this.bodyFor(cap - 1) !== null;
+  }
+
+  /** The cap to send by what is known now, tokens. */
+  capNow(): number {
+    if (!this.#mayLower) return this.cap;
+    return Math.min(this.cap, this.#needs.capFor(this.key, this.cap) ?? this.cap);
+  }
+
+  /** The body with `sentCap` in it; null where it stays as it is. */
+  bodyFor(sentCap: number): Uint8Array | null {
+    if (sentCap >= this.cap) return null;
+    // Latin-1 has a character for each byte, whatever the bytes mean.
+    const text = Buffer.from(this.#body.buffer, this.#body.byteOffset, this.#body.byteLength);
+    const lowered = withLowerCap(text.toString("latin1"), sentCap);
+    return lowered === null ? null : Buffer.from(lowered, "latin1");
+  }
 }
 
 /** JSON text whose caps are at most `tokens`; null where it is not plain which numbers those are. */

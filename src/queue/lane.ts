@@ -16,7 +16,8 @@ export interface Waiting extends Heaped {
   readonly again: boolean;
   readonly client: string;
   readonly weight: number;
-  readonly cost: Readonly<Cost>;
+  /** As it is priced now: another price moves it to no other lane, only to another place among the lanes' heads. */
+  cost: Readonly<Cost>;
   readonly arrivedAt: number;
   /** Longest wait allowed by its limits, ms: what ageing is measured by. */
   readonly timeoutMs: number;

@@ -20,6 +20,8 @@ export interface Ask {
   again: AdmissionRequest["again"];
   bodyBytes: number;
   outlook: AdmissionRequest["outlook"];
+  /** What it is priced at whenever it is priced anew. */
+  amountNow: () => number;
 }
 
 /** How a request ended: not yet, or one of the three ways. */
@@ -66,9 +68,19 @@ export class Desk {
           ? { state: "refused", refusal: outcome }
           : { state: "granted", lease: outcome },
       );
+    let cost = tokens(more.amount ?? 1);
+    const { amountNow } = more;
+    const reprice = (): boolean => {
+      const before = cost.total_tokens;
+      cost = tokens(amountNow?.() ?? before);
+      return cost.total_tokens !== before;
+    };
     const answer = this.scheduler.admit({
       path,
-      cost: tokens(more.amount ?? 1),
+      get cost() {
+        return cost;
+      },
+      ...(amountNow !== undefined && { reprice }),
       outlook: more.outlook ?? null,
       priority: more.priority ?? "normal",
       client: more.client ?? "one",

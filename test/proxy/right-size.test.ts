@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { parseBody } from "../../src/provider/body.ts";
 import { dialectOf } from "../../src/provider/dialects.ts";
 import type { Provider } from "../../src/provider/provider.ts";
-import { rightSize } from "../../src/proxy/right-size.ts";
+import { RightSize } from "../../src/proxy/right-size.ts";
 import type { Needs } from "../../src/tokens/need.ts";
 
 const chat = "/v1/chat/completions";
@@ -19,13 +19,16 @@ function sizedBody(
   const body = new TextEncoder().encode(text);
   const parsed = parseBody(body);
   const needs = { capFor: () => capFor } as unknown as Needs;
-  const sized = rightSize(
+  const { maxOutput } = dialect.readCall(path, parsed);
+  if (maxOutput === null) return null;
+  const sized = new RightSize(
     { needs, key: "k", provider, dialect, path },
     body,
     parsed,
-    dialect.readCall(path, parsed),
+    maxOutput,
   );
-  return sized === null ? null : new TextDecoder().decode(sized.body);
+  const lowered = sized.bodyFor(sized.capNow());
+  return lowered === null ? null : new TextDecoder().decode(lowered);
 }
 
 describe("an over-large cap", () => {
@@ -33,6 +36,18 @@ describe("an over-large cap", () => {
     const before =
       '{ "model":"m", "seed": 12345678901234567890,\n "max_completion_tokens" : 32000 , "messages":[{"role":"user","content":"\\u00e9 é"}]}';
     expect(sizedBody(before)).toBe(before.replace("32000", "500"));
+  });
+
+  test("is lowered, and bytes that are no UTF-8 stay", () => {
+    const dialect = dialectOf("cerebras", chat);
+    const text = '{"max_tokens":900,"user":"\xff\xfe","messages":[]}';
+    const body = Buffer.from(text, "latin1");
+    const needs = { capFor: () => 500 } as unknown as Needs;
+    const sizing = { needs, key: "k", provider: "cerebras", dialect, path: chat } as const;
+    const sized = new RightSize(sizing, body, { max_tokens: 900, messages: [] }, 900);
+    expect(sized.bodyFor(sized.capNow())).toEqual(
+      Buffer.from(text.replace("900", "500"), "latin1"),
+    );
   });
 
   test("is lowered in both of two fields", () => {
