@@ -1,6 +1,7 @@
 import type { Unit } from "../limit/cost.ts";
-import type { Limit, LimitHint, WindowName } from "../limit/limit.ts";
+import type { Entry, Limit, LimitHint, WindowName } from "../limit/limit.ts";
 import { windowMs } from "../limit/limit.ts";
+import { endsEarly } from "../limit/told.ts";
 import type { Account } from "./account.ts";
 import type { Reservation } from "./ledger.ts";
 
@@ -10,7 +11,9 @@ export function tell(reservation: Reservation, now: number, hints: readonly Limi
   for (const hint of hints) {
     if (hint.unit === "slots") continue;
     const limit = limitOf(limits, hint.unit, hint.window);
-    if (limit !== null) limit.hint(entries[limits.indexOf(limit)] ?? null, now, hint);
+    const entry = limit === null ? null : (entries[limits.indexOf(limit)] ?? null);
+    if (isSpent(limit, entry, now, hint)) hold(accounts, limit, hint);
+    limit?.hint(entry, now, hint);
     for (const account of accounts) {
       if (account.spec.learns !== true || !account.learn(hint)) continue;
       // What was used before it was known is missing from it: the answer's own number says how much that is.
@@ -18,6 +21,23 @@ export function tell(reservation: Reservation, now: number, hints: readonly Limi
       if (fresh !== null && fresh !== limit) fresh.hint(null, now, hint);
     }
   }
+}
+
+/** Whether nothing is left of a limit until its reset, and that is not for us to know better. */
+function isSpent(limit: Limit | null, entry: Entry | null, now: number, hint: LimitHint): boolean {
+  if (limit !== null) return limit.isSpent?.(entry, now, hint) === true;
+  // Of one that is open here nobody has counted what we use.
+  const { limit: told, remaining, window, resetAt } = hint;
+  if (remaining !== 0 || told === null || window === null || resetAt === null) return false;
+  return endsEarly(window, now, resetAt);
+}
+
+/** Lets nothing go before a limit of which nothing is left (null: one that is left open) begins anew. */
+function hold(accounts: readonly Account[], limit: Limit | null, { resetAt }: LimitHint): void {
+  const account = accounts.find(({ spec, limits }) =>
+    limit === null ? spec.learns === true : limits.includes(limit),
+  );
+  if (resetAt !== null) account?.hold(resetAt);
 }
 
 /**

@@ -116,6 +116,11 @@ export interface Limit {
    * lowers what fits; it is for the caller to see that unit and window are this limit's.
    */
   hint(entry: Entry | null, now: number, hint: LimitHint): void;
+  /**
+   * Whether a hint says, in a way that can be believed, that nothing is left until its `resetAt`, and most of that is
+   * none of our doing: then nothing has to be tried before, and it says nothing of what others use afterwards.
+   */
+  isSpent?(entry: Entry | null, now: number, hint: LimitHint): boolean;
   /** The provider refused the request of `entry` (null: one not charged here) because this limit is full. */
   refused(entry: Entry | null, now: number): void;
 

@@ -5,10 +5,16 @@ import { Foreign } from "./foreign.ts";
 import type { Entry, LimitHint, LimitSpec, Outlook, WindowName } from "./limit.ts";
 import { newEntry, windowMs } from "./limit.ts";
 import { Peaks } from "./peaks.ts";
-import { isPlausible, Told } from "./told.ts";
+import { endsEarly, isPlausible, Told } from "./told.ts";
 
 /** What an upstream counts over a window, by whichever algorithm. */
 export type MeteredSpec = LimitSpec & { kind: "sliding_window" | "token_bucket" };
+
+/**
+ * Where we have used less than this share of a limit of which nothing is left, others have used it up. With more, what
+ * is missing may be ours: a count that differs from the provider's, or what it gives back when our answers end.
+ */
+const mostOurs = 0.5;
 
 /**
  * The half of a limit that does not depend on how charges end: those on their way to the upstream, and what its
@@ -38,6 +44,8 @@ export abstract class Metered {
   /** From the first answer on that tells anything, and since when that is. */
   #peaks: Peaks | null = null;
   #peaksFrom = 0;
+  /** All that was charged before: no moment of that time can have had more. */
+  #before = 0;
   #told: Told | null = null;
   #configured: number;
   /** What was settled beyond what answers reported, and until when it matters; the first to end comes first. */
@@ -78,6 +86,7 @@ export abstract class Metered {
     const entry = newEntry(amount, now);
     this.held += amount;
     if (this.#peaks !== null) this.#peaks.see(now, this.charged());
+    else this.#before = this.#before === 0 ? this.charged() : this.#before + amount;
     if (outlook !== null) this.forecast.add(entry, now, outlook);
     return entry;
   }
@@ -128,21 +137,47 @@ export abstract class Metered {
     this.#remaining = remaining;
     this.#remainingOf = limit ?? Infinity;
     this.#remainingAt = now;
-    // The provider counted this request, and looked at what remains, at some moment since it was charged. At none of
-    // them was more of ours charged there than here, so all that is missing beyond our peak is others'.
-    const peaks = this.#peaks ?? this.#beginPeaks(now);
-    // Of requests that left before anything was told, nobody knows what was charged beside them.
-    if (entry !== null && entry.at < this.#peaksFrom) return;
-    const own = entry === null ? this.charged() : peaks.since(entry.at, now);
+    if (this.isSpent(entry, now, hint)) return;
     // What remains of a lower limit than ours, before that one is believed: the difference is nobody's use.
-    const excess = Math.min(this.limit, this.#remainingOf) - remaining - own;
-    if (this.foreign === null) {
-      if (excess < 1) return;
-      this.foreign = new Foreign(this.window, this.limit, this.marginMs, this.#drains);
-    }
-    const known = this.#drains ? 0 : this.foreign.level(now);
-    const change = this.foreign.sample(now, excess - known, entry === null ? 0 : now - entry.at);
+    const missing = Math.min(this.limit, this.#remainingOf) - remaining;
+    const excess = missing - this.#ownSince(entry, now) - this.#known(now);
+    // Of requests that left before anything was told only the most is known that can have been charged beside them:
+    // that others use more is sure all the same, that they use less is not.
+    if (excess < 1 && (this.foreign === null || this.#isOld(entry))) return;
+    this.foreign ??= new Foreign(this.window, this.limit, this.marginMs, this.#drains);
+    const change = this.foreign.sample(now, excess, entry === null ? 0 : now - entry.at);
     if (this.#drains && change !== 0) this.chargeForeign(now, change);
+  }
+
+  isSpent(entry: Entry | null, now: number, { limit, remaining, resetAt }: LimitHint): boolean {
+    if (remaining !== 0 || limit === null || resetAt === null) return false;
+    if (!isPlausible(this.#configured, limit)) return false;
+    // A bucket that is empty takes about its whole window to be full, which is what many call its reset: there is room
+    // for one request long before. Not so where the limit is another than ours: then nobody knows what there is.
+    if (!endsEarly(this.window, now, resetAt) && limit >= this.limit) return false;
+    this.advance(now);
+    const ours = this.#ownSince(entry, now) + this.#known(now);
+    return ours < Math.min(this.limit, limit) * mostOurs;
+  }
+
+  /**
+   * The most that was charged of ours at any moment since `entry` was (null: now). The provider counted that request,
+   * and looked at what remains, at one of them. More of ours it cannot have had, so what is missing beyond is others'.
+   */
+  #ownSince(entry: Entry | null, now: number): number {
+    const peaks = this.#peaks ?? this.#beginPeaks(now);
+    if (entry === null) return this.charged();
+    const own = peaks.since(entry.at, now);
+    return this.#isOld(entry) ? Math.max(own, this.#before) : own;
+  }
+
+  #isOld(entry: Entry | null): boolean {
+    return entry !== null && entry.at < this.#peaksFrom;
+  }
+
+  /** Others' use beside what is charged. */
+  #known(now: number): number {
+    return this.#drains || this.foreign === null ? 0 : this.foreign.level(now);
   }
 
   refused(entry: Entry | null, now: number): void {
@@ -154,8 +189,7 @@ export abstract class Metered {
     const isTold = this.#remainingAt === now;
     const remaining = isTold ? this.#remaining : 0;
     const limit = isTold ? Math.min(this.limit, this.#remainingOf) : this.limit;
-    const known = this.#drains ? 0 : this.foreign.level(now);
-    const change = this.foreign.refused(now, limit - remaining - own - known);
+    const change = this.foreign.refused(now, limit - remaining - own - this.#known(now));
     if (this.#drains && change > 0) this.chargeForeign(now, change);
   }
 
@@ -185,7 +219,8 @@ export abstract class Metered {
 
   /** More is charged than before. */
   protected rose(now: number): void {
-    this.#peaks?.see(now, this.charged());
+    if (this.#peaks === null) this.#before = Infinity;
+    else this.#peaks.see(now, this.charged());
   }
 
   /** When everything charged is surely counted, if what has not left in full leaves now. */

@@ -32,6 +32,51 @@ describe.each(kinds)("$name", ({ make }) => {
     expect(remaining).toBeGreaterThanOrEqual(50);
   });
 
+  test("the very first answer is believed as far as all that was charged before it allows", () => {
+    const limit = make();
+    const entries = [1, 2, 3].map(() => counted(limit, start, 10));
+    limit.hint(entries[0] ?? null, start + 200, hint(60));
+    const { foreign } = limit.usage(start + 200);
+    expect(foreign).toBeGreaterThanOrEqual(10);
+    expect(foreign).toBeLessThanOrEqual(20);
+  });
+
+  describe("nothing is left until the reset", () => {
+    const inMs = (ms: number, more: Partial<LimitHint> = {}): LimitHint => ({
+      ...hint(0),
+      resetAt: start + 200 + ms,
+      ...more,
+    });
+    test.each([
+      ["that is soon, and hardly anything is ours", 1, inMs(3_000), true],
+      ["most of which is in flight from here", 50, inMs(3_000), false],
+      ["which is when an empty bucket is full", 1, inMs(60_000), false],
+      ["of a lower limit, whatever that is", 1, inMs(59_000, { limit: 20 }), true],
+      ["of a limit that cannot be meant", 1, inMs(3_000, { limit: 1_000_000 }), false],
+      ["that is not told", 1, inMs(3_000, { resetAt: null }), false],
+      ["that has passed", 1, inMs(-1), false],
+      ["of no limit at all", 1, inMs(3_000, { limit: null }), false],
+      ["but one", 1, inMs(3_000, { remaining: 1 }), false],
+    ] as const)("%s", (_, amount, told, expected) => {
+      const limit = make();
+      const entry = counted(limit, start, amount);
+      expect(limit.isSpent?.(entry, start + 200, told)).toBe(expected);
+    });
+
+    test("what others are known to use explains it as well", () => {
+      const limit = make();
+      limit.hint(counted(limit, start, 1), start, hint(40));
+      const entry = counted(limit, start + 100, 1);
+      expect(limit.isSpent?.(entry, start + 200, inMs(3_000))).toBe(false);
+    });
+
+    test("says nothing of what others use afterwards", () => {
+      const limit = make();
+      limit.hint(counted(limit, start, 1), start + 200, inMs(3_000));
+      expect(limit.usage(start + 3_200).remaining).toBeGreaterThanOrEqual(99);
+    });
+  });
+
   test("more than we think is left changes nothing", () => {
     const limit = make();
     const entry = counted(limit, start, 50);
