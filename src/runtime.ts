@@ -143,7 +143,7 @@ export function createRuntime(
       specs.set(quota, quotaAccount(quota, groups, { model: "", credential: "" }));
   }
 
-  const inForce = [
+  const specsInForce = [
     ...config.rate_limits.flatMap((rule) => specs.get(rule) ?? []),
     ...quotas.flatMap((quota) => {
       const spec = specs.get(quota);
@@ -151,11 +151,8 @@ export function createRuntime(
       return [poolAccount(spec), ...quota.api_keys.map((key) => keyAccount(spec, key))];
     }),
   ];
-  const configured = new Set(inForce.map(({ name }) => name));
+  const configured = new Set(specsInForce.map(({ name }) => name));
   let mostPaths = maxMadeUp;
-
-  /** The key that goes out with what was admitted on a path. */
-  const keys = new WeakMap<Path, string>();
 
   const pathOf = (specs: readonly AccountSpec[], alternatives: readonly Path[] = []): Path => {
     const key = specs.map(({ name }) => name).join("\n");
@@ -214,8 +211,8 @@ export function createRuntime(
 
   core.clients.configure(config.clients);
   const learnedTokens = new Map<QuotaConfig, { found: boolean; until: number }>();
-  adopt(ledger, scheduler, inForce, config);
-  return Object.freeze({
+  adopt(ledger, specsInForce, config);
+  const runtime = Object.freeze({
     clock,
     config,
     routing: {
@@ -260,7 +257,24 @@ export function createRuntime(
       return found;
     },
   } satisfies Runtime);
+  if (before !== null) successors.set(before, runtime);
+  scheduler.replan();
+  return runtime;
 }
+
+/** What took over from each. */
+const successors = new WeakMap<Runtime, Runtime>();
+
+/** The one in force now of those that have taken over from `runtime`, one after the other. */
+export function inForce(runtime: Runtime): Runtime {
+  let last = runtime;
+  for (let next = successors.get(last); next !== undefined; next = successors.get(last))
+    last = next;
+  return last;
+}
+
+/** The key of `api_keys` that goes out with what was admitted on a path; a request may wait through a reload. */
+const keys = new WeakMap<Path, string>();
 
 /**
  * What is kept and shared of answers: that of `before`, unless it would answer otherwise than the new configuration.

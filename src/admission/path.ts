@@ -45,6 +45,15 @@ export class Path {
     return this.#limits;
   }
 
+  /** Whether it leads over the same accounts. */
+  is(other: Path): boolean {
+    return (
+      this.key === other.key &&
+      this.alternatives.length === other.alternatives.length &&
+      this.alternatives.every(({ key }, i) => key === other.alternatives[i]?.key)
+    );
+  }
+
   /** The path on which a request of `cost` starts soonest; where that is equal, they take turns. */
   choose(cost: Readonly<Cost>, now: number): Path {
     let best: Path | null = null;

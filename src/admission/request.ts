@@ -5,7 +5,10 @@ import type { Path } from "./path.ts";
 
 /** What a request asks of admission. */
 export interface AdmissionRequest {
-  readonly path: Path;
+  /** Changed under it by `Scheduler.replan` alone. */
+  path: Path;
+  /** What it needs room in by the configuration in force now; absent where that does not change. */
+  repath?(): Path;
   readonly cost: Readonly<Cost>;
   /**
    * Asked of one that waits before it is looked at: prices it by what has been learned meanwhile, which changes `cost`

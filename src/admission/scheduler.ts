@@ -70,24 +70,37 @@ export class Scheduler implements PlannerHost {
     return "refused" in leaving ? leaving : this.#wait(request, now, leaving);
   }
 
-  /** What changed limits no longer allow is refused, and what they allow now goes. Call after accounts changed. */
+  /**
+   * After accounts changed: what waits needs what the configuration says now, what can no longer ever fit is refused,
+   * and what can go now goes.
+   */
   replan(): void {
     const now = this.clock.now();
     const moved: Pending[] = [];
     for (const [group, planner] of this.#planners) {
+      const paths = new Map(planner.waiting().map(({ request }) => [request, pathNow(request)]));
+      if ([...paths].every(([{ path }, next]) => path === next && path.group === group)) continue;
+      moved.push(...planner.takeAll());
+      for (const [request, path] of paths) request.path = path;
+      this.#forgetIfIdle(group, planner);
+    }
+    for (const [group, planner] of this.#planners) {
       for (const item of planner.waiting()) {
         // Gone meanwhile: others were let go, or had waited too long.
         if (item.flow === null) continue;
-        const limit = exceeded(item.request.path.choose(item.cost, now).limits, item.cost);
+        const limit = exceededBy(item, now);
         if (limit === null) continue;
         planner.remove(item);
         item.end(tooLarge(item.request, limit));
       }
-      const stays = planner.waiting().every((item) => item.request.path.group === group);
-      if (!stays) moved.push(...planner.takeAll());
       this.#forgetIfIdle(group, planner);
     }
-    const groups = Map.groupBy(moved, (item) => item.request.path.group);
+    const staying = moved.filter((item) => {
+      const limit = exceededBy(item, now);
+      if (limit !== null) item.end(tooLarge(item.request, limit));
+      return limit === null;
+    });
+    const groups = Map.groupBy(staying, (item) => item.request.path.group);
     for (const [group, items] of groups) this.#plannerOf(group).adopt(items);
     for (const planner of this.#planners.values()) planner.pump();
   }
@@ -306,6 +319,17 @@ export class Scheduler implements PlannerHost {
       retryAfterMs,
     };
   }
+}
+
+/** What `request` needs room in by now: the path that it has, unless that leads over other accounts. */
+function pathNow(request: AdmissionRequest): Path {
+  const next = request.repath?.() ?? request.path;
+  return next.is(request.path) ? request.path : next;
+}
+
+/** The limit that `item` exceeds even when it is empty, or null. */
+function exceededBy({ request, cost }: Pending, now: number): Limit | null {
+  return exceeded(request.path.choose(cost, now).limits, cost);
 }
 
 function reserveOptions({ outlook, uploading }: AdmissionRequest, now: number): ReserveOptions {

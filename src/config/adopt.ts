@@ -1,4 +1,3 @@
-import type { Scheduler } from "../admission/scheduler.ts";
 import type { AccountSpec } from "../ledger/account.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import {
@@ -15,12 +14,7 @@ import type { Config } from "./schema.ts";
  * Gives all accounts the specs of a new configuration. What is used stays used; copies of quotas (`per`) and default
  * buckets take over their new limits; what is not configured any more stops limiting.
  */
-export function adopt(
-  ledger: Ledger,
-  scheduler: Scheduler,
-  specs: readonly AccountSpec[],
-  config: Config,
-): void {
+export function adopt(ledger: Ledger, specs: readonly AccountSpec[], config: Config): void {
   const configured = new Set(specs.map(({ name }) => name));
   const groups = groupAccounts(config);
   for (const spec of specs) ledger.account(spec);
@@ -46,7 +40,6 @@ export function adopt(
       continue;
     } else ledger.account({ ...account.spec, limits: [], group: account.name });
   }
-  scheduler.replan();
 }
 
 function isCopy(account: string, quota: string, per: readonly string[]): boolean {

@@ -16,7 +16,7 @@ import { patienceOf } from "./waiting-time.ts";
 
 /** What a request asks of admission. A class, since a literal with a getter costs several times as much. */
 export class Ask implements AdmissionRequest {
-  readonly path: Path;
+  path: Path;
   readonly reprice?: () => boolean;
   readonly priority: Priority;
   readonly client: string;
@@ -27,11 +27,22 @@ export class Ask implements AdmissionRequest {
   readonly uploading: boolean;
   readonly #request: Request;
   readonly #exchange: Exchange;
+  readonly #needsNow: () => Needs;
 
-  /** @throws ProxyError `INVALID_REQUEST` where its headers say what makes no sense */
-  constructor({ request, fields, body }: Incoming, exchange: Exchange, needs: Needs) {
+  /**
+   * @param needs what it needs room in
+   * @param needsNow the same by the configuration in force when it is asked
+   * @throws ProxyError `INVALID_REQUEST` where its headers say what makes no sense
+   */
+  constructor(
+    { request, fields, body }: Incoming,
+    exchange: Exchange,
+    needs: Needs,
+    needsNow: () => Needs,
+  ) {
     this.#request = request;
     this.#exchange = exchange;
+    this.#needsNow = needsNow;
     this.path = needs.path;
     const { rightSize } = exchange;
     if (rightSize !== null) this.reprice = () => this.#reprice(rightSize);
@@ -44,6 +55,10 @@ export class Ask implements AdmissionRequest {
     if (exchange.waitedMs > 0) this.patienceMs = Math.max(0, deadlineOf(this, -exchange.waitedMs));
     this.bodyBytes = body?.byteLength ?? 0;
     this.uploading = body === null && request.body !== null;
+  }
+
+  repath(): Path {
+    return this.#needsNow().path;
   }
 
   get cost(): AdmissionRequest["cost"] {

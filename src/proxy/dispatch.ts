@@ -313,6 +313,7 @@ function again(admission: AdmissionRequest, arrivedAt: number): AdmissionRequest
   const deadlineAt = deadlineOf(admission, arrivedAt);
   return {
     path,
+    repath: () => admission.repath?.() ?? path,
     cost,
     outlook,
     priority,

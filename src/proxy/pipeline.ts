@@ -23,6 +23,7 @@ import {
   dependsOnBody,
   formatOf,
   limitsTokens,
+  needsAnew,
   needsOf,
   placeOf,
   priceOf,
@@ -216,7 +217,9 @@ export class Pipeline {
       guardedHost: place.guardedHost,
       headers,
       body: incoming.outgoing(),
-      admission: new Ask(incoming, exchange, needs),
+      admission: new Ask(incoming, exchange, needs, () =>
+        needsAnew(runtime, route, call?.model ?? "", exchange),
+      ),
       signal: () => exchange.signalOf(request),
       upgrade,
     });

@@ -5,11 +5,13 @@ import type { Dialect, ModelCall } from "../provider/dialect.ts";
 import { dialectOf } from "../provider/dialects.ts";
 import { generic } from "../provider/generic.ts";
 import type { Provider } from "../provider/provider.ts";
+import { parseHost } from "../routing/host.ts";
 import type { QuotaCandidate } from "../routing/rules.ts";
 import { pickQuota } from "../routing/rules.ts";
 import type { Route, UpstreamRoute } from "../routing/target.ts";
 import { destination, routeToUpstream } from "../routing/target.ts";
 import type { Needs, Runtime } from "../runtime.ts";
+import { inForce } from "../runtime.ts";
 import type { Estimate, Learning } from "./estimate.ts";
 import { estimate, learningKey } from "./estimate.ts";
 import type { Exchange } from "./exchange.ts";
@@ -114,13 +116,28 @@ export function placeOf(route: UpstreamTarget, call: ModelCall | null): Place {
 export function needsOf(
   runtime: Runtime,
   route: UpstreamTarget,
-  { quota }: Place,
+  { quota }: Pick<Place, "quota">,
   exchange: Exchange,
 ): Needs {
   const share = { model: exchange.model ?? "", credential: exchange.client.credential };
   const needs = runtime.needs(route, quota, share);
   exchange.quota = needs.quota;
   return needs;
+}
+
+/** What a request that waits needs room in by the configuration in force now. Where it goes, and its price, stay. */
+export function needsAnew(
+  runtime: Runtime,
+  route: UpstreamTarget,
+  model: string,
+  exchange: Exchange,
+): Needs {
+  const now = inForce(runtime);
+  const host = parseHost(route.host);
+  const rule = host && now.routing.rules.find(host);
+  const quotas = host === null ? [] : now.routing.quotasOf(host);
+  const quota = pickQuota(quotas, model)?.quota ?? null;
+  return needsOf(now, { ...route, rule, quotas }, { quota }, exchange);
 }
 
 /**

@@ -73,6 +73,36 @@ describe("changed limits", () => {
     expect(desk.clock.pending).toBe(0);
   });
 
+  test("what waits for other accounts from now on stands there in its order, and what never fits there is told so", async () => {
+    const desk = new Desk();
+    const before = desk.path(account("before", [tpm(100)], { group: "one" }));
+    const first = desk.take(before, { amount: 100 });
+    let pathNow = before;
+    const asks = ["a", "large", "b", "left", "c"].map((name) => {
+      const leaving = new AbortController();
+      const amount = name === "large" ? 90 : 30;
+      const options = { name, amount, bodyBytes: 10, pathNow: () => pathNow };
+      return { name, leaving, asked: desk.ask(before, { ...options, signal: leaving.signal }) };
+    });
+    desk.scheduler.replan();
+    pathNow = desk.path(account("after", [tpm(65)], { group: "two" }));
+    desk.path(account("before", [], { group: "one" }));
+    desk.scheduler.replan();
+    await desk.pass();
+    expect(desk.went).toEqual(["a", "b"]);
+    asks[3]?.leaving.abort();
+    const [, large, b] = asks;
+    if (large === undefined || b === undefined) throw new Error("They were asked");
+    expect(refusalOf(large.asked).refused).toBe("EXCEEDS_QUOTA");
+    expect(leaseOf(b.asked).path).toBe(pathNow);
+    leaseOf(b.asked).commit(tokens(0));
+    await desk.pass();
+    expect(desk.went).toEqual(["a", "b", "c"]);
+    expect([desk.scheduler.waiting, desk.scheduler.waitingBytes]).toEqual([0, 0]);
+    expect([...desk.ends.values()].every((times) => times === 1)).toBe(true);
+    first.commit(tokens(0));
+  });
+
   test("moving a queue lets nobody pass that could not have", async () => {
     const desk = new Desk();
     const path = desk.path(account("a", [tpm(100)], { group: "one" }));

@@ -22,6 +22,8 @@ export interface Ask {
   outlook: AdmissionRequest["outlook"];
   /** What it is priced at whenever it is priced anew. */
   amountNow: () => number;
+  /** What it needs by the configuration in force. */
+  pathNow: () => Path;
 }
 
 /** How a request ended: not yet, or one of the three ways. */
@@ -69,7 +71,7 @@ export class Desk {
           : { state: "granted", lease: outcome },
       );
     let cost = tokens(more.amount ?? 1);
-    const { amountNow } = more;
+    const { amountNow, pathNow } = more;
     const reprice = (): boolean => {
       const before = cost.total_tokens;
       cost = tokens(amountNow?.() ?? before);
@@ -77,6 +79,7 @@ export class Desk {
     };
     const answer = this.scheduler.admit({
       path,
+      ...(pathNow !== undefined && { repath: pathNow }),
       get cost() {
         return cost;
       },

@@ -7,6 +7,11 @@ import { startUpstream } from "./upstream.ts";
 // Processes start slowly on a busy machine.
 setDefaultTimeout(30_000);
 
+/** How a key of `api_keys` is named. */
+function firstHex(key: string): string {
+  return new Bun.CryptoHasher("sha256").update(key).digest("hex").slice(0, 12);
+}
+
 /** Resolves when the program has reloaded, or refused to, once more than `before` times. */
 async function reloads(program: Program, what: RegExp, before: number): Promise<void> {
   const count = (): number => program.err.match(what)?.length ?? 0;
@@ -110,4 +115,45 @@ test("what needs a restart says so, and nothing else of the file is lost", async
   await proxy.said(/needs a restart to change: server\.host/);
   await reloads(proxy, /configuration reloaded/g, 0);
   expect((await ask(proxy.port, { host: "api.test" })).status).toBe(200);
+});
+
+test.each([
+  ["by itself", ""],
+  ["with keys of its own", ", api_keys: [one]"],
+])("what waits for a quota that is renamed, %s, is charged to the new name", async (_, more) => {
+  using at = folder();
+  await using upstream = startUpstream();
+  const yaml = (name: string, rest = ""): string =>
+    `quotas: [{ name: ${name}, domain: api.test, provider: generic, upstream: "${upstream.url}", rpm: 2${rest} }]\n`;
+  await using proxy = await startProxy(yaml("before"), { at });
+  const calls = [1, 2, 3, 4, 5].map((n) =>
+    call(proxy.port, { host: "api.test", path: `/${n}`, headers: { Authorization: "own" } }),
+  );
+  await until(async () => (await proxy.quota("before")).queue_depth === 3, "three wait");
+  proxy.configure(yaml("after", more));
+  await until(() => upstream.seen.length === 4, "two of them go");
+  for (const { headers } of upstream.seen.slice(2))
+    expect(headers.get("authorization")).toBe(more === "" ? "own" : "Bearer one");
+  await until(async () => (await proxy.quota("after")).queue_depth === 1, "one waits");
+  const charged = more === "" ? "after" : `after key=${firstHex("one")}`;
+  await until(async () => (await proxy.quota(charged)).windows[0]?.used === 2, "it has two");
+  for (const { abort } of calls) abort();
+});
+
+test("what was turned away and waits again is charged to the new name of its quota", async () => {
+  using at = folder();
+  await using upstream = startUpstream((_, { target }) =>
+    upstream.seen.length === 1
+      ? new Response("", { status: 429, headers: { "Retry-After": "20" } })
+      : new Response(target),
+  );
+  const yaml = (name: string): string =>
+    `quotas: [{ name: ${name}, domain: api.test, provider: generic, upstream: "${upstream.url}", rpm: 2 }]\n`;
+  await using proxy = await startProxy(yaml("before"), { at });
+  const held = call(proxy.port, { host: "api.test" });
+  await until(async () => (await proxy.quota("before")).queue_depth === 1, "it waits again");
+  proxy.configure(yaml("after"));
+  const answer = await held.answer;
+  expect([answer.status, answer.header("x-ratelimit-remaining-rpm")]).toEqual([200, "1"]);
+  expect((await proxy.quota("after")).windows[0]?.used).toBe(1);
 });
