@@ -3,10 +3,14 @@ import type { OnEvent, OnLongEvent } from "./partial.ts";
 
 const newline = 0x0a;
 const carriageReturn = 0x0d;
+/** The byte order mark in UTF-8, and those bytes as Latin-1. */
+const mark = [0xef, 0xbb, 0xbf] as const;
+const markText = String.fromCharCode(...mark);
 
 /**
- * Finds the `data:` lines of server-sent events in bytes that arrive cut anywhere (WHATWG HTML §9.2.5; lines end in
- * LF or CRLF). Bytes are looked at in place; only a line that a chunk cuts is copied, and at most 1 MiB of it.
+ * Finds the `data:` lines of server-sent events in bytes that arrive cut anywhere (WHATWG HTML §9.2.5: a byte order
+ * mark may come first; of the line ends, LF and CRLF). Bytes are looked at in place; only a line that a chunk cuts is
+ * copied, and at most 1 MiB of it.
  *
  * @param onEvent gets each line's bytes without the field name
  * @param onLong gets both ends of a line that is longer than 1 MiB
@@ -16,8 +20,16 @@ export function createLineFollower(
   onLong: OnLongEvent,
 ): (chunk: Uint8Array) => void {
   const partial = new PartialText();
+  let isFirst = true;
 
+  const onFirstLine: OnEvent = (bytes, start, end) => {
+    isFirst = false;
+    const isMarked =
+      end - start >= mark.length && mark.every((byte, i) => bytes[start + i] === byte);
+    onLine(bytes, isMarked ? start + mark.length : start, end);
+  };
   const onLine: OnEvent = (bytes, start, end) => {
+    if (isFirst) return onFirstLine(bytes, start, end);
     // d, a, t, a, colon: compared as bytes, since most chunks are one short line and decoding would cost more.
     if (end - start < 6 || bytes[start] !== 0x64 || bytes[start + 4] !== 0x3a) return;
     if (bytes[start + 1] !== 0x61 || bytes[start + 2] !== 0x74 || bytes[start + 3] !== 0x61) return;
@@ -26,7 +38,9 @@ export function createLineFollower(
     if (to > from) onEvent(bytes, from, to);
   };
   const onLongLine: OnLongEvent = (head, tail) => {
-    if (head.startsWith("data:")) onLong(head.slice(5).trimStart(), tail);
+    const line = isFirst && head.startsWith(markText) ? head.slice(markText.length) : head;
+    isFirst = false;
+    if (line.startsWith("data:")) onLong(line.slice(5).trimStart(), tail);
   };
 
   return (chunk) => {

@@ -173,6 +173,18 @@ describe.each(cases)("$name", (row) => {
     expect(follow(row, text, [...Array(4_000).keys()])).toEqual(follow(row, text));
   });
 
+  test("reads past a byte order mark, wherever it is cut", () => {
+    const text = wire(row, row.events(texts, usage, false));
+    const lines = text
+      .split("\n")
+      .filter((line) => row.framing === "json" || line.startsWith("data:"));
+    const plain = lines.join("\n\n");
+    const expected = follow(row, plain);
+    expect(expected).toMatchObject({ usage, finished: true });
+    for (const cuts of [[], [1], [1, 2], [3], [2, 5]])
+      expect(follow(row, `\uFEFF${plain}`, cuts)).toEqual(expected);
+  });
+
   test("reads a last event without a line end", () => {
     const text = wire(row, row.events(texts, usage, false)).replace(/\s*\]?$/, (end) =>
       row.framing === "json" ? "" : end.trimEnd(),
