@@ -180,7 +180,9 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     const waitMs = Math.max(refusal.waitMs ?? 0, overloadWait(overloads));
     if (now + waitMs > deadlineAt) return pass(read.answer, controller);
     goAgain();
+    const pausedAt = clock.now();
     await sleep(core, now + waitMs, out.signal());
+    exchange.paused(clock.now() - pausedAt);
   }
 }
 

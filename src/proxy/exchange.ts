@@ -149,6 +149,11 @@ export class Exchange {
     this.#upstreamBefore += now - begunAt - queuedMs;
   }
 
+  /** It was kept back for `ms` between two tries, for a reason that no queue knows of. */
+  paused(ms: number): void {
+    this.#waitedBefore += ms;
+  }
+
   /** The request leaves for the upstream. `now` is ms since the epoch. */
   dispatched(now: number): void {
     this.sentAt = now;

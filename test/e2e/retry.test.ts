@@ -381,6 +381,14 @@ rate_limits:
     const answer = await post(domain, "a").answer;
     expect([answer.status, answer.text()]).toEqual([200, "ok"]);
     expect(names(domain)).toEqual(["a", "a", "a"]);
+    // What the upstream took for its refusals was no wait of ours, and hardly any time.
+    const [first, second, third] = seenOf(domain) as [Seen, Seen, Seen];
+    const pauses =
+      second.at - (answeredAt.get(first) ?? 0) + third.at - (answeredAt.get(second) ?? 0);
+    const told = 1_000 * Number(answer.header("x-cooldown-wait"));
+    expect(told).toBeWithin(pauses - tolerance, pauses + 1);
+    const metrics = (await ask(proxy.port, { path: "/metrics" })).text();
+    expect(metrics).toMatch(/cooldown_queue_wait_seconds_count\{quota="again\.test"\} 1/);
   });
 
   test("many that were in flight together wait together, and go in their order", async () => {
