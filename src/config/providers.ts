@@ -12,6 +12,7 @@ const domains: Readonly<Record<string, Provider>> = {
   "api.groq.com": "groq",
   "api.mistral.ai": "mistral",
   "openrouter.ai": "openrouter",
+  "api.github.com": "github",
   "models.github.ai": "github",
   "models.inference.ai.azure.com": "github",
 };

@@ -1,5 +1,5 @@
 import type { Cost } from "../limit/cost.ts";
-import { noCost } from "../limit/cost.ts";
+import { noCost, oneRequest } from "../limit/cost.ts";
 import type { LimitSpec, WindowName } from "../limit/limit.ts";
 import type { Usage } from "./dialect.ts";
 import type { Provider } from "./provider.ts";
@@ -75,7 +75,7 @@ const meters = {
   mistral: cautious,
   /** Requests alone, failed ones included. https://openrouter.ai/docs/api-reference/limits */
   openrouter: cautious,
-  /** Requests by the hour for its REST API (see `requestPoints` for what it counts beside), by the minute for models. */
+  /** Requests by the hour for its REST API (see `plainCost` for what it counts beside), by the minute for models. */
   github: cautious,
   generic: cautious,
 } satisfies Record<Provider, Meter>;
@@ -134,11 +134,12 @@ export function chargeFor(provider: Provider, usage: Usage, call?: Estimate): Co
  * What `provider` charges for a call that it answered with a status of 400 or more, without usage.
  *
  * A call that was refused as wrong, over a limit or for lack of capacity reached no model: it counts as a request, or
- * not even that. After a fault on the way, or a time-out, nobody knows how far it came: it stays charged as reserved.
+ * not even that; GitHub's points are a request's. After a fault on the way, or a time-out, nobody knows how far it came: it stays charged as reserved.
  */
 export function chargeFailed(provider: Provider, status: number, reserved: Readonly<Cost>): Cost {
   const { countsRefused, faultsFree }: Meter = meters[provider];
-  const request: Cost = { ...noCost, requests: reserved.requests };
+  const points = provider === "github" && reserved.total_tokens === 0 ? reserved.tokens : 0;
+  const request: Cost = { ...noCost, requests: reserved.requests, tokens: points };
   if (status === 429) return countsRefused ? request : { ...noCost };
   const isOverload = status === 503 || status === 529;
   const isFault = status === 408 || (status >= 500 && !isOverload);
@@ -152,19 +153,21 @@ export function reservesMaxOutput(provider: Provider): boolean {
 }
 
 /**
- * Points that a request to GitHub's REST API counts in its limit of 900 a minute (2,000 for GraphQL), beside the
- * requests that its hourly limit counts: 1 to read, 5 to write. A GraphQL query counts 1 and a mutation 5; which it
- * is stands in the body, so it is taken for a mutation. Elsewhere a request is a request.
+ * What a call costs that asks no model for anything: a request.
  *
- * `rpm` and `rph` of a GitHub quota are requests, as everywhere and as GitHub's own headers say: to stay within the
- * points as well, a quota for writing clients needs an `rpm` of 180.
- *
+ * GitHub's REST API counts points beside requests, 900 a minute (2,000 for GraphQL): 1 to read, 5 to write. They are
+ * what `tpm` counts there. A GraphQL query counts 1 and a mutation 5; which it is stands in the body, so it is taken
+ * for a mutation.
  * https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#calculating-points-for-the-secondary-rate-limit
  */
-export function requestPoints(provider: Provider, method: string): number {
-  if (provider !== "github") return 1;
-  return method === "GET" || method === "HEAD" || method === "OPTIONS" ? 1 : 5;
+export function plainCost(provider: Provider, method: string): Readonly<Cost> {
+  if (provider !== "github") return oneRequest;
+  return reads.has(method) ? read : written;
 }
+
+const reads: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
+const read: Readonly<Cost> = Object.freeze({ ...oneRequest, tokens: 1 });
+const written: Readonly<Cost> = Object.freeze({ ...oneRequest, tokens: 5 });
 
 /** A limit as far as it matters here: so many of `unit` in `window`. */
 export interface GivenLimit {

@@ -4,7 +4,6 @@ import type { AdmissionRequest } from "../admission/request.ts";
 import { deadlineOf } from "../admission/scheduler.ts";
 import { priorityWithin } from "../client/tier.ts";
 import { ProxyError } from "../errors.ts";
-import { oneRequest } from "../limit/cost.ts";
 import { priorities } from "../queue/lane.ts";
 import type { Priority } from "../queue/lane.ts";
 import type { Needs } from "../runtime.ts";
@@ -62,7 +61,7 @@ export class Ask implements AdmissionRequest {
   }
 
   get cost(): AdmissionRequest["cost"] {
-    return this.#exchange.estimate?.cost ?? oneRequest;
+    return this.#exchange.estimate?.cost ?? this.#exchange.plainCost;
   }
 
   get outlook(): AdmissionRequest["outlook"] {

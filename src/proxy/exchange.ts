@@ -47,6 +47,8 @@ export class Exchange {
   /** The quota's account, where one applies. */
   quota: Account | null = null;
   estimate: Estimate | null = null;
+  /** What it costs where no tokens are counted. */
+  plainCost: Readonly<Cost> = oneRequest;
   /** Where the quota has over-large caps lowered. */
   rightSize: RightSize | null = null;
   lease: Lease | null = null;

@@ -3,6 +3,7 @@ import type { ClientTaken } from "../client/limiter.ts";
 import type { ClientRefusal } from "../client/refusal.ts";
 import { refusalError } from "../client/refusal.ts";
 import { ProxyError } from "../errors.ts";
+import { plainCost } from "../provider/meter.ts";
 import { parseHost } from "../routing/host.ts";
 import { routeRequest, routeToHost } from "../routing/target.ts";
 import type { Runtime } from "../runtime.ts";
@@ -188,7 +189,8 @@ export class Pipeline {
     const checked = runtime.addresses(place.guardedHost, place.url);
     if (checked instanceof Promise) await checked;
     const needs = needsOf(runtime, route, place, exchange);
-    if (call !== null) {
+    if (call === null) exchange.plainCost = plainCost(place.provider, exchange.method);
+    else {
       const priced = priceOf(learning, { route, dialect, call, place, needs }, exchange, incoming);
       exchange.estimate = priced instanceof Promise ? await priced : priced;
       if (limitsTokens(exchange) && exchange.estimate !== null) {

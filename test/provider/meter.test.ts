@@ -1,11 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Cost } from "../../src/limit/cost.ts";
+import { oneRequest } from "../../src/limit/cost.ts";
 import {
   chargeFailed,
   chargeFor,
   extraLimits,
-  requestPoints,
+  plainCost,
   reserveFor,
   reservesMaxOutput,
 } from "../../src/provider/meter.ts";
@@ -116,9 +117,12 @@ test.each([
   ["github", "HEAD", 1],
   ["github", "POST", 5],
   ["github", "DELETE", 5],
-  ["generic", "POST", 1],
-] as const)("%s counts %s as %p", (provider, method, points) => {
-  expect(requestPoints(provider, method)).toBe(points);
+  ["generic", "POST", 0],
+  ["openai", "GET", 0],
+] as const)("%s counts %s as a request and %p points", (provider, method, points) => {
+  const cost = plainCost(provider, method);
+  expect(cost).toEqual({ ...oneRequest, tokens: points });
+  expect(chargeFailed(provider, 404, cost)).toEqual(cost);
 });
 
 const minute = { unit: "requests", window: "minute", limit: 90 } as const;
