@@ -50,7 +50,7 @@ const meters = {
    */
   azure: { ...cautious, keepsArrival: true },
   /**
-   * Input is estimated on arrival and revised, cache reads free (but for Claude Haiku 3.5); output counts as it is
+   * Input is estimated on arrival and revised, cache reads free (but see `countsCacheReads`); output counts as it is
    * written, `max_tokens` plays no part. Buckets fill continuously, so a refused call takes nothing.
    * https://docs.anthropic.com/en/api/rate-limits
    */
@@ -109,6 +109,15 @@ export function reserveFor(provider: Provider, call: Estimate): Cost {
     input_only: input,
   }[onArrival];
   return costOf(tokens, input, output, input + output);
+}
+
+/**
+ * Whether `provider` counts cached input of `model`, though of most it does not: of Claude Haiku 3.5, which
+ * Anthropic's table of limits marks for it.
+ * https://docs.anthropic.com/en/api/rate-limits (cache-aware ITPM)
+ */
+export function countsCacheReads(provider: Provider, model: string): boolean {
+  return provider === "anthropic" && /claude-(?:3[-.]5-haiku|haiku-3[-.]5)/i.test(model);
 }
 
 /**

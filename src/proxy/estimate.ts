@@ -2,7 +2,7 @@ import type { Cost } from "../limit/cost.ts";
 import { amountOf } from "../limit/cost.ts";
 import type { Limit } from "../limit/limit.ts";
 import type { ModelCall, Usage } from "../provider/dialect.ts";
-import { chargeFor, reserveFor, reservesMaxOutput } from "../provider/meter.ts";
+import { chargeFor, countsCacheReads, reserveFor, reservesMaxOutput } from "../provider/meter.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { TokenCounter } from "../tokens/counter.ts";
 import type { Needs } from "../tokens/need.ts";
@@ -97,6 +97,9 @@ function price(learning: Learning, call: ModelCall, pricing: Pricing, counted: n
   const expected = call.hasOutput ? outputs.expected(key, cap, input) : 0;
   const cost = reserved(predicts ? held : (expected ?? 0));
 
+  const asCounted = (usage: Usage): Usage =>
+    countsCacheReads(provider, call.model) ? { ...usage, cachedInput: 0 } : usage;
+
   const durationMs = outputs.duration(key);
   const outlook =
     durationMs === null || expected === null
@@ -117,9 +120,9 @@ function price(learning: Learning, call: ModelCall, pricing: Pricing, counted: n
     outlook,
     started: () => count(1),
     ended: () => count(-1),
-    charge: (usage) => chargeFor(provider, usage),
+    charge: (usage) => chargeFor(provider, asCounted(usage)),
     counted: (usage) =>
-      chargeFor(provider, usage, {
+      chargeFor(provider, asCounted(usage), {
         input,
         maxOutput: cap,
         predictedOutput: expected ?? 0,

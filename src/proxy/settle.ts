@@ -37,7 +37,8 @@ export function answerReader(
   headers: Headers,
   streamed: boolean,
 ): SideReader<Settlement> {
-  const isStream = headers.get("content-type")?.startsWith("text/event-stream") === true;
+  // Types are the same in any case (RFC 9110 §8.3.1).
+  const isStream = /^text\/event-stream/i.test(headers.get("content-type") ?? "");
   const meter = isStream ? dialect.follow() : streamed ? dialect.followJson?.() : undefined;
   const inHeaders = dialect.usageInHeaders?.(headers) ?? null;
   const inner =

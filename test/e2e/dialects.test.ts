@@ -209,6 +209,36 @@ const anthropic: Wire[] = [
       named("message_stop", {}),
     ],
   },
+  {
+    ...anthropicCall,
+    name: "anthropic messages of a model whose cache reads count",
+    request: { ...anthropicCall.request, model: "claude-3-5-haiku-latest" },
+    type: json,
+    events: [
+      JSON.stringify({
+        type: "message",
+        content: [{ type: "text", text }],
+        usage: { ...messageUsage, output_tokens: 11 },
+        stop_reason: "end_turn",
+      }),
+    ],
+    used: { input_tokens: 20, output_tokens: 11 },
+  },
+  {
+    ...anthropicCall,
+    name: "anthropic messages, streamed without names of events behind a byte order mark",
+    request: { ...anthropicCall.request, stream: true },
+    type: "Text/Event-Stream",
+    events: [
+      `\uFEFF${data({ type: "message_start", message: { usage: { ...messageUsage, output_tokens: 1 } } })}`,
+      data({
+        type: "message_delta",
+        delta: { stop_reason: "end_turn" },
+        usage: { output_tokens: 11 },
+      }),
+      data({ type: "message_stop" }),
+    ],
+  },
 ];
 
 const geminiUsage = {

@@ -29,7 +29,10 @@ test("a GitHub quota counts points beside requests: one to read, five to write, 
       path: "/repos",
       ...(method === "POST" && { body: "{}" }),
     });
-    await until(async () => Bun.deepEquals(await used(), expected), `it has used ${expected.join(" and ")}`);
+    await until(
+      async () => Bun.deepEquals(await used(), expected),
+      `it has used ${expected.join(" and ")}`,
+    );
   }
   const write = call(proxy.port, { host, method: "DELETE", path: "/repos" });
   await until(async () => (await proxy.quota("q")).queue_depth === 1, "there is no room for five");

@@ -5,6 +5,7 @@ import { oneRequest } from "../../src/limit/cost.ts";
 import {
   chargeFailed,
   chargeFor,
+  countsCacheReads,
   extraLimits,
   plainCost,
   reserveFor,
@@ -98,6 +99,17 @@ describe.each([...providers])("%s", (provider) => {
     const isFree = provider === "cerebras" || provider === "anthropic";
     expect(chargeFailed(provider, 429, reserved)).toEqual({ ...request, requests: isFree ? 0 : 1 });
   });
+});
+
+test.each([
+  ["anthropic", "claude-3-5-haiku-20241022", true],
+  ["anthropic", "claude-3-5-haiku-latest", true],
+  ["anthropic", "anthropic/claude-3.5-haiku", true],
+  ["anthropic", "claude-haiku-4-5", false],
+  ["anthropic", "claude-3-5-sonnet-20241022", false],
+  ["groq", "claude-3-5-haiku-latest", false],
+] as const)("%s of %s counts cached input: %p", (provider, model, counts) => {
+  expect(countsCacheReads(provider, model)).toBe(counts);
 });
 
 test("OpenAI counts the prompt's characters where that is more", () => {
