@@ -27,12 +27,20 @@ export interface SideReader<T> {
   end(): T | Promise<T>;
 }
 
-/** A reader of what `encoding` decodes to; null for an encoding that is not known here. */
-export function decoding<T>(encoding: string | null, inner: SideReader<T>): SideReader<T> | null {
+/**
+ * A reader of what `encoding` decodes to; null for an encoding that is not known here.
+ * @param partly what to make of a result where only a part could be decoded, or nothing: if absent, the same
+ */
+export function decoding<T>(
+  encoding: string | null,
+  inner: SideReader<T>,
+  partly: (read: T | Promise<T>) => T | Promise<T> = (read) => read,
+): SideReader<T> | null {
   if (encoding === null || encoding === "" || encoding === "identity") return inner;
   const decoder = decoders[encoding.toLowerCase()]?.();
   if (decoder === undefined) return null;
   let length = 0;
+  let isWhole = false;
   const done = Promise.withResolvers<void>();
   decoder.on("data", (chunk: Uint8Array) => {
     length += chunk.byteLength;
@@ -42,7 +50,10 @@ export function decoding<T>(encoding: string | null, inner: SideReader<T>): Side
   // Broken or cut-off data ends the side copy early; what was read until then counts.
   decoder.on("error", () => done.resolve());
   decoder.on("close", () => done.resolve());
-  decoder.on("end", () => done.resolve());
+  decoder.on("end", () => {
+    isWhole = true;
+    done.resolve();
+  });
   return {
     push(chunk) {
       if (decoder.destroyed) return;
@@ -52,7 +63,7 @@ export function decoding<T>(encoding: string | null, inner: SideReader<T>): Side
     async end() {
       if (!decoder.destroyed) decoder.end();
       await done.promise;
-      return inner.end();
+      return isWhole ? inner.end() : partly(inner.end());
     },
   };
 }

@@ -45,7 +45,13 @@ export function answerReader(
     meter === undefined
       ? jsonReader(dialect, estimate, reserved, inHeaders)
       : streamReader(meter, estimate, inHeaders);
-  const reader = decoding(headers.get("content-encoding"), inner);
+  // What was not seen of an answer may have cost more than what was.
+  const partly = async (read: Settlement | Promise<Settlement>): Promise<Settlement> => {
+    const settlement = await read;
+    const isTold = settlement.usage !== null || (meter !== undefined && settlement.sound);
+    return isTold ? settlement : unread(reserved, estimate, inHeaders);
+  };
+  const reader = decoding(headers.get("content-encoding"), inner, partly);
   return reader ?? { push: () => undefined, end: () => unread(reserved, estimate, inHeaders) };
 }
 
