@@ -1,8 +1,14 @@
 import { readDecimal } from "./duration.ts";
 import { longestWaitMs, onOurClock } from "./hint-reset.ts";
 
-/** "Fri, 31 Dec 1999 23:59:59 GMT": the one form of an HTTP-date that is still sent (RFC 9110, section 5.6.7). */
-const httpDate = /^[A-Za-z]{3}, \d\d [A-Za-z]{3} \d{4} \d\d:\d\d:\d\d GMT$/;
+/**
+ * The three forms of an HTTP-date, all of which are to be understood (RFC 9110, section 5.6.7): as now, "Sun, 06 Nov
+ * 1994 08:49:37 GMT", and the obsolete "Sunday, 06-Nov-94 08:49:37 GMT" and "Sun Nov  6 08:49:37 1994".
+ */
+const imfDate = /^[A-Za-z]{3}, \d\d [A-Za-z]{3} \d{4} \d\d:\d\d:\d\d GMT$/;
+const rfc850Date = /^[A-Za-z]{6,9}, (\d\d)-([A-Za-z]{3})-(\d\d) (\d\d:\d\d:\d\d) GMT$/;
+const asctimeDate = /^[A-Za-z]{3} ([A-Za-z]{3}) ([ \d]\d) (\d\d:\d\d:\d\d) (\d{4})$/;
+const longestDate = 33;
 
 /**
  * How long the provider asks to wait: `retry-after-ms` (OpenAI, Azure), else `Retry-After` in seconds, also
@@ -20,9 +26,18 @@ function inSeconds(headers: Headers, now: number): number | null {
   const text = headers.get("retry-after");
   if (text === null) return null;
   const wait = inMs(text, 1_000);
-  if (wait !== null || text.length > 32 || !httpDate.test(text)) return wait;
-  const at = onOurClock(Date.parse(text), headers, now);
+  if (wait !== null || text.length > longestDate) return wait;
+  const at = onOurClock(readHttpDate(text), headers, now);
   return at === null ? null : at - now;
+}
+
+/** Milliseconds since the epoch; NaN for what is no HTTP-date. */
+function readHttpDate(text: string): number {
+  if (imfDate.test(text)) return Date.parse(text);
+  const [, day, month, year, time] = rfc850Date.exec(text) ?? [];
+  if (day !== undefined) return Date.parse(`${day} ${month} 20${year} ${time} GMT`);
+  const plain = asctimeDate.exec(text);
+  return plain === null ? NaN : Date.parse(`${plain[2]} ${plain[1]} ${plain[4]} ${plain[3]} GMT`);
 }
 
 function inMs(text: string | null, unitMs: number): number | null {
