@@ -4,6 +4,8 @@ import type { Clock } from "../clock.ts";
 export interface Wait {
   /** Ends the wait; after that it does not run out. May be called more than once. */
   end(): void;
+  /** Begins it anew, ended or not. */
+  restart(): void;
 }
 
 /**
@@ -24,12 +26,19 @@ export interface Deadlines {
 class Node implements Wait {
   before: Node = this;
   after: Node = this;
-  readonly at: number;
+  /** When it runs out, ms since the epoch. */
+  at = 0;
   readonly late: () => void;
+  readonly #append: (node: Node) => void;
 
-  constructor(at: number, late: () => void) {
-    this.at = at;
+  constructor(late: () => void, append: (node: Node) => void) {
     this.late = late;
+    this.#append = append;
+  }
+
+  restart(): void {
+    this.end();
+    this.#append(this);
   }
 
   end(): void {
@@ -42,7 +51,15 @@ class Node implements Wait {
 
 /** Creates a list of waits that are each `durationMs` long. */
 export function createDeadlines(clock: Clock, durationMs: number): Deadlines {
-  const head = new Node(0, () => {});
+  const append = (node: Node): void => {
+    node.at = clock.now() + durationMs;
+    node.before = head.before;
+    node.after = head;
+    head.before.after = node;
+    head.before = node;
+    stopTimer ??= clock.at(node.at, runOut);
+  };
+  const head = new Node(() => {}, append);
   let stopTimer: (() => void) | null = null;
 
   const runOut = (): void => {
@@ -58,12 +75,8 @@ export function createDeadlines(clock: Clock, durationMs: number): Deadlines {
   };
 
   const begin = (late: () => void): Wait => {
-    const node = new Node(clock.now() + durationMs, late);
-    node.before = head.before;
-    node.after = head;
-    head.before.after = node;
-    head.before = node;
-    stopTimer ??= clock.at(node.at, runOut);
+    const node = new Node(late, append);
+    append(node);
     return node;
   };
 

@@ -37,6 +37,11 @@ export interface Patience {
 export interface BodySource {
   /** The next piece, null at the end; rejects where the upstream fails. The observer learns of it all. */
   read(): Promise<Uint8Array<ArrayBuffer> | null>;
+  /**
+   * Gives all pieces there are to `take`, and waits where that gives a promise. Resolves at the end, and rejects where
+   * the upstream or `take` fails. The same as to `read` them one by one, at half the cost.
+   */
+  each(take: (piece: Uint8Array<ArrayBuffer>) => Promise<void> | undefined): Promise<void>;
   /** The reader wants no more. */
   cancel(): void;
 }
@@ -109,7 +114,8 @@ async function small(
     const error = silence ?? asError(thrown);
     onEnd(left ? { how: "abandoned" } : { how: "failed", error });
     // The head is as it was; what follows must not look complete to the client.
-    return { read: () => Promise.reject(error), cancel: () => undefined };
+    const fail = (): Promise<never> => Promise.reject(error);
+    return { read: fail, each: fail, cancel: () => undefined };
   } finally {
     wait.end();
   }
@@ -160,6 +166,34 @@ class Source implements BodySource {
       }
       this.#observer.onChunk?.(piece.value);
       return piece.value;
+    } catch (error) {
+      this.#fail(error);
+      throw asError(error);
+    } finally {
+      wait.end();
+    }
+  }
+
+  async each(take: (piece: Uint8Array<ArrayBuffer>) => Promise<void> | undefined): Promise<void> {
+    const first = this.#first;
+    this.#first = null;
+    if (this.#end !== null && first === null) return void this.#ended(this.#end);
+    if (first !== null) await take(first);
+    const wait = this.#idle.begin(() => this.#fail(new Error(idleMessage)));
+    try {
+      for (;;) {
+        const piece = await this.#reader.read();
+        if (this.#end !== null) return void this.#ended(this.#end);
+        if (piece.done) return this.finish({ how: "complete" });
+        this.#observer.onChunk?.(piece.value);
+        const taken = take(piece.value);
+        if (taken !== undefined) {
+          // Time in which the client takes nothing is none of the upstream's.
+          wait.end();
+          await taken;
+        }
+        wait.restart();
+      }
     } catch (error) {
       this.#fail(error);
       throw asError(error);
@@ -238,11 +272,11 @@ export function toBody(
 function toStream(source: BodySource, taking: Deadlines): ReadableStream<Uint8Array> {
   // What it throws must reach the server: a broken answer must not look complete to the client.
   const pull = async (sink: ReadableStreamDirectController): Promise<void> => {
-    for (let piece = await source.read(); piece !== null; piece = await source.read()) {
+    await source.each((piece) => {
       const written = sink.write(piece);
       void sink.flush();
-      if (written instanceof Promise) await taken(written, taking, source);
-    }
+      return written instanceof Promise ? taken(written, taking, source) : undefined;
+    });
     void sink.end();
   };
   return new ReadableStream<Uint8Array>({ type: "direct", pull, cancel: () => source.cancel() });
