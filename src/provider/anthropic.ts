@@ -1,5 +1,6 @@
 import type { PromptMessage } from "../tokens/prompt.ts";
 import { invalid, isObject } from "./body.ts";
+import { textKeys } from "./delta.ts";
 import type { Dialect, ModelCall, Usage } from "./dialect.ts";
 import {
   addContent,
@@ -13,7 +14,7 @@ import {
 } from "./fields.ts";
 import type { Parts } from "./fields.ts";
 import { followStream } from "./stream.ts";
-import type { EventKind } from "./stream.ts";
+import type { EventKind, StreamFormat } from "./stream.ts";
 
 /**
  * Anthropic's messages API. Counting tokens (`/v1/messages/count_tokens`) and batches (`/v1/messages/batches`) have
@@ -37,23 +38,20 @@ export const anthropic = {
   },
   usageOf: (answer) => (isObject(answer) ? usageAfter({ usage: answer["usage"] }, null) : null),
   stoppedForLength,
-  follow: () =>
-    followStream({
-      usageKey: "usage",
-      lengthMark: null,
-      kindOf,
-      usageAfter,
-      stoppedForLength,
-      isError: (event) => isObject(event) && event["type"] === "error",
-    }),
+  follow: () => followStream(anthropicStream),
   errorBody: ({ type, message }, requestId) =>
     JSON.stringify({ type: "error", error: { type, message }, request_id: requestId }),
 } satisfies Dialect;
 
 const delta: EventKind = {
-  textKeys: ['"text":', '"thinking":', '"partial_json":'],
+  textKeys: textKeys('"text":', '"thinking":', '"partial_json":'),
   isPlain: true,
   isLast: false,
+};
+/** Events of one block of content. */
+const plain = {
+  marks: ["message_", '"error"', "content_block_start"].map((mark) => Buffer.from(mark)),
+  textKeys: delta.textKeys,
 };
 const stop: EventKind = { textKeys: [], isPlain: false, isLast: true };
 const step: EventKind = { textKeys: [], isPlain: false, isLast: false };
@@ -65,6 +63,17 @@ function kindOf(event: string): EventKind {
 
 const blockDelta = /"type": ?"content_block_delta"/;
 const messageStop = /"type": ?"message_stop"/;
+
+/** How a stream of messages is read. */
+export const anthropicStream: StreamFormat = {
+  usageKey: "usage",
+  lengthMark: null,
+  kindOf,
+  plain,
+  usageAfter,
+  stoppedForLength,
+  isError: (event) => isObject(event) && event["type"] === "error",
+};
 
 /** The field that limits output, and those of OpenAI that some servers of this format take too. */
 const outputKeys = ["max_tokens", "max_completion_tokens", "max_output_tokens"];

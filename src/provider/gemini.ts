@@ -1,4 +1,5 @@
 import { isObject } from "./body.ts";
+import { textKeys } from "./delta.ts";
 import type { Dialect, ErrorToSay, Usage } from "./dialect.ts";
 import { readCount } from "./fields.ts";
 import { geminiCall, geminiMethod, geminiWithMaxOutput } from "./gemini-call.ts";
@@ -26,7 +27,7 @@ export const gemini = {
   errorBody,
 } satisfies Dialect;
 
-const piece: EventKind = { textKeys: ['"text":'], isPlain: false, isLast: false };
+const piece: EventKind = { textKeys: textKeys('"text":'), isPlain: false, isLast: false };
 const end: EventKind = { ...piece, isLast: true };
 
 const format: StreamFormat = {

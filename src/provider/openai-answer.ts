@@ -1,22 +1,29 @@
 import { isObject } from "./body.ts";
 import type { StreamMeter, Usage } from "./dialect.ts";
+import { textKeys } from "./delta.ts";
 import { readCount } from "./fields.ts";
 import { followStream } from "./stream.ts";
-import type { EventKind } from "./stream.ts";
+import type { EventKind, StreamFormat } from "./stream.ts";
 
 /**
  * Follows a stream in OpenAI's format.
  * @param extension key of an object in which events may have `usage` and `error` too, null for none
  */
 export function followOpenAi(extension: string | null): StreamMeter {
+  return followStream(openAiStream(extension));
+}
+
+/** The same as a format. */
+export function openAiStream(extension: string | null): StreamFormat {
   const extended = (event: Record<string, unknown>, key: string): unknown => {
     const inner = extension === null ? null : event[extension];
     return isObject(inner) ? inner[key] : undefined;
   };
-  return followStream({
+  return {
     usageKey: "usage",
-    lengthMark: '"length"',
+    lengthMark,
     kindOf,
+    plain,
     usageAfter(event, before) {
       if (!isObject(event)) return before;
       const inner = event["response"];
@@ -31,17 +38,23 @@ export function followOpenAi(extension: string | null): StreamMeter {
     isError: (event) =>
       isObject(event) &&
       (event["type"] === "error" || isError(event["error"]) || isError(extended(event, "error"))),
-  });
+  };
 }
 
 /** An event of chat completions (their `reasoning_content` and `content` end alike) or of completions. */
 const choices: EventKind = {
-  textKeys: ['content":', '"reasoning":', '"arguments":', '"text":'],
+  textKeys: textKeys('content":', '"reasoning":', '"arguments":', '"text":'),
   isPlain: false,
   isLast: false,
 };
+const lengthMark = '"length"';
+/** Events of chat and completions, but for those that end them. */
+const plain = {
+  marks: [lengthMark, '"error"', '"response.', "[DONE]"].map((mark) => Buffer.from(mark)),
+  textKeys: choices.textKeys,
+};
 const done: EventKind = { textKeys: [], isPlain: false, isLast: true };
-const responseDelta: EventKind = { textKeys: ['"delta":'], isPlain: true, isLast: false };
+const responseDelta: EventKind = { textKeys: textKeys('"delta":'), isPlain: true, isLast: false };
 const responseStep: EventKind = { textKeys: [], isPlain: false, isLast: false };
 
 /**

@@ -1,3 +1,6 @@
+const colon = 0x3a;
+const brace = 0x7b;
+
 /** Parses JSON that is not ours to refuse: null where it is none. */
 export function parsed(text: string): unknown {
   try {
@@ -20,6 +23,22 @@ export function hasObject(text: string, quoted: string): boolean {
   return false;
 }
 
+/**
+ * The same in bytes.
+ * @param quoted the key with its quotes
+ */
+export function hasObjectIn(bytes: Buffer, quoted: Buffer): boolean {
+  for (let at = bytes.indexOf(quoted); at !== -1; at = bytes.indexOf(quoted, at)) {
+    at += quoted.length;
+    while (isSpace(bytes[at])) at++;
+    if (bytes[at] !== colon) continue;
+    at++;
+    while (isSpace(bytes[at])) at++;
+    if (bytes[at] === brace) return true;
+  }
+  return false;
+}
+
 /** The last object with the key `key` in JSON text that may be cut off at its start; null where there is none. */
 export function objectAt(text: string, key: string): Record<string, unknown> | null {
   const quoted = `"${key}"`;
@@ -37,18 +56,19 @@ export function objectAt(text: string, key: string): Record<string, unknown> | n
 /** Where the object opens that follows a key ending before `at`; -1 where something else follows. */
 function objectStart(text: string, at: number): number {
   at = afterSpace(text, at);
-  if (text.charCodeAt(at) !== 0x3a) return -1;
+  if (text.charCodeAt(at) !== colon) return -1;
   at = afterSpace(text, at + 1);
-  return text.charCodeAt(at) === 0x7b ? at : -1;
+  return text.charCodeAt(at) === brace ? at : -1;
+}
+
+function afterSpace(text: string, at: number): number {
+  while (isSpace(text.charCodeAt(at))) at++;
+  return at;
 }
 
 /** JSON's white space: pretty-printed answers have line ends behind the colon. */
-function afterSpace(text: string, at: number): number {
-  for (;;) {
-    const code = text.charCodeAt(at);
-    if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return at;
-    at++;
-  }
+function isSpace(code: number | undefined): boolean {
+  return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
 }
 
 /** Just behind the object that opens at `start`; -1 where it does not close. */

@@ -3,13 +3,15 @@ import type { SeenText } from "./delta.ts";
 import type { StreamMeter, Usage } from "./dialect.ts";
 import { createElementFollower } from "./json-array.ts";
 import type { OnEvent, OnLongEvent } from "./partial.ts";
-import { hasObject, objectAt, parsed } from "./scan.ts";
+import { gatherLines } from "./gather.ts";
+import type { Gathering } from "./gather.ts";
+import { hasObject, hasObjectIn, objectAt, parsed } from "./scan.ts";
 import { createLineFollower } from "./sse.ts";
 
 /** What can be told of an event by a glance at its text. */
 export interface EventKind {
-  /** What ends with these and is followed by a string is text the model wrote: `"content":`. */
-  readonly textKeys: readonly string[];
+  /** What ends with these and is followed by a string is text the model wrote: `"content":`; see `textKeys`. */
+  readonly textKeys: readonly Buffer[];
   /** Whether it has nothing but text, so that it need not be searched for more. */
   readonly isPlain: boolean;
   /** Whether it is the stream's last, if all goes well. */
@@ -27,6 +29,11 @@ export interface StreamFormat {
   lengthMark: string | null;
   /** Gets an event as Latin-1, or one end of a long one. Called for every event: it must be cheap. */
   kindOf(event: string): EventKind;
+  /**
+   * What tells whole events that say nothing but text, so that many are looked at together; absent where they cannot
+   * be told. They have none of `marks`, and no object with usage.
+   */
+  plain?: { readonly marks: readonly Buffer[]; readonly textKeys: readonly Buffer[] };
   /** The usage known after an event that has some, given what was known before it. */
   usageAfter(event: unknown, before: Usage | null): Usage | null;
   /** Whether an event says that the answer stopped because its cap was reached. */
@@ -35,33 +42,53 @@ export interface StreamFormat {
   isError(event: unknown): boolean;
 }
 
-/** How a stream is cut into events. */
-type Framing = (onEvent: OnEvent, onLong: OnLongEvent) => (chunk: Uint8Array) => void;
+/** How a stream is cut into events. What needs no event to itself may be added to `seen` at once. */
+type Framing = (onEvent: OnEvent, onLong: OnLongEvent, seen: SeenText) => Gathering;
 
-/** Follows server-sent events in `format`. */
-export function followStream(format: StreamFormat): StreamMeter {
-  return follow(format, createLineFollower);
+/**
+ * Follows server-sent events in `format`.
+ * @param blockBytes how much is looked at together
+ */
+export function followStream(format: StreamFormat, blockBytes = 4_096): StreamMeter {
+  return follow(format, (onEvent, onLong, seen) => {
+    const follower = createLineFollower(onEvent, onLong);
+    const { plain } = format;
+    const usageMark = Buffer.from(`"${format.usageKey}"`);
+    return gatherLines(blockBytes, (lines, areWhole) => {
+      const isPlain =
+        areWhole &&
+        plain !== undefined &&
+        !plain.marks.some((mark) => lines.includes(mark)) &&
+        !hasObjectIn(lines, usageMark);
+      if (isPlain) addDeltas(seen, lines, plain.textKeys);
+      else follower(lines);
+    });
+  });
 }
 
 /** Follows a JSON array of events in `format`. */
 export function followJsonArray(format: StreamFormat): StreamMeter {
-  return follow(format, createElementFollower);
+  return follow(format, (onEvent, onLong) => ({
+    push: createElementFollower(onEvent, onLong),
+    flush: () => undefined,
+  }));
 }
 
 /** Of most events only the length of the text is taken; those that say more are parsed. */
 function follow(format: StreamFormat, framing: Framing): StreamMeter {
   const { usageKey, lengthMark } = format;
   const usageMark = `"${usageKey}"`;
-  const seen: SeenText = { events: 0, ascii: 0, other: 0 };
+  const seen: SeenText = { pieces: 0, ascii: 0, other: 0 };
   let usage: Usage | null = null;
   let finished = false;
   let failed = false;
   let stoppedForLength = false;
 
   const onEvent: OnEvent = (bytes, start, end) => {
-    const text = bytes.toString("latin1", start, end);
+    const event = bytes.subarray(start, end);
+    const text = event.toString("latin1");
     const { textKeys, isPlain, isLast } = format.kindOf(text);
-    addDeltas(seen, text, textKeys);
+    addDeltas(seen, event, textKeys);
     if (isPlain) return;
     if (isLast) finished = true;
     if (
@@ -84,12 +111,13 @@ function follow(format: StreamFormat, framing: Framing): StreamMeter {
     if (found !== null) usage = format.usageAfter({ [usageKey]: found }, usage);
   };
 
-  const push = framing(onEvent, onLong);
+  const { push, flush } = framing(onEvent, onLong, seen);
   return {
     push,
     end() {
       // A last line without a line end is still an answer's last line.
       push(lineEnd);
+      flush();
       const outputTokensSeen = estimateTokens(seen);
       return {
         usage: finished && !failed ? usage : atLeast(usage, outputTokensSeen),

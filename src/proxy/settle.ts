@@ -10,9 +10,6 @@ const largestCollected = 16 * 1024 * 1024;
 /** About so many bytes of an answer's text are a token, where nothing better is known. */
 const bytesPerToken = 4;
 
-/** How much of a stream is looked at together. */
-const gatheredBytes = 4 * 1024;
-
 /** What an answer has turned out to cost. */
 export interface Settlement {
   readonly charged: Readonly<Cost>;
@@ -84,11 +81,9 @@ function streamReader(
   estimate: Estimate,
   inHeaders: Usage | null,
 ): SideReader<Settlement> {
-  const gathered = gather((bytes) => meter.push(bytes));
   return {
-    push: gathered.push,
+    push: (chunk) => meter.push(chunk),
     end() {
-      gathered.flush();
       const { usage: seen, outputTokensSeen, stoppedForLength, finished, failed } = meter.end();
       const usage = seen ?? inHeaders;
       return {
@@ -98,32 +93,6 @@ function streamReader(
         sound: finished && !failed,
       };
     },
-  };
-}
-
-/**
- * Small pieces are looked at together, some dozen events at a time: what each look costs by itself is more than what
- * its bytes do. `read` must not keep what it gets.
- */
-function gather(read: (bytes: Uint8Array) => void): {
-  push(chunk: Uint8Array): void;
-  flush(): void;
-} {
-  let kept: Uint8Array | null = null;
-  let length = 0;
-  const flush = (): void => {
-    if (kept !== null && length > 0) read(kept.subarray(0, length));
-    length = 0;
-  };
-  return {
-    push(chunk) {
-      if (length + chunk.length > gatheredBytes) flush();
-      if (chunk.length > gatheredBytes) return read(chunk);
-      kept ??= new Uint8Array(gatheredBytes);
-      kept.set(chunk, length);
-      length += chunk.length;
-    },
-    flush,
   };
 }
 
