@@ -164,13 +164,14 @@ async function exchange(port: number, target: number): Promise<void> {
 /** The forward proxy by itself, with nothing to wait for: what a tunnel costs once it is open. */
 if (import.meta.main) {
   const { BENCH_TUNNEL_PORT: port } = process.env;
+  const everyPort = Array.from({ length: 65_536 }, (_, i) => i);
   await listenForward({
     host: "127.0.0.1",
     port: Number(port),
     server: "cooldown/bench",
     clock: systemClock(),
     policy: () => ({
-      connectPorts: Array.from({ length: 65_536 }, (_, i) => i),
+      connectPorts: everyPort,
       blocklist: createBlocklist([], []),
       idleMs: 60_000,
       connectMs: 10_000,

@@ -5,6 +5,7 @@ import { formatHost } from "../routing/host.ts";
 import type { Host } from "../routing/host.ts";
 import type { Fields } from "../upstream/headers.ts";
 import { requestOf, sendAnswer } from "./absolute.ts";
+import { Backlog } from "./tunnel-backlog.ts";
 import { checkHead, fieldsOfRaw, parseAbsoluteTarget, proxyKey, urlOf } from "./tunnel-head.ts";
 import { openTunnel } from "./tunnel-open.ts";
 import type { Caller, ForwardOptions, ForwardPolicy } from "./tunnel-options.ts";
@@ -16,11 +17,13 @@ export class ForwardDesk<C extends { id: string }> {
   /** Requests without an answer yet, of each connection that has some. */
   readonly #unanswered = new WeakMap<Duplex, number>();
   readonly #tunnels = new Set<Duplex>();
+  readonly #backlog: Backlog;
   #running = 0;
   #idle: (() => void)[] = [];
 
   constructor(options: ForwardOptions<C>) {
     this.#options = options;
+    this.#backlog = new Backlog(options.clock);
   }
 
   get running(): number {
@@ -111,7 +114,9 @@ export class ForwardDesk<C extends { id: string }> {
       refuseBlockedClient(policy, caller);
       checkHead("CONNECT", incoming.httpVersion, incoming.rawHeaders);
     };
-    void openTunnel({ socket, head, caller, policy, check, url: incoming.url ?? "" }, this.#options)
+    const { url = "" } = incoming;
+    const arrival = { socket, head, caller, policy, backlog: this.#backlog, check, url };
+    void openTunnel(arrival, this.#options)
       .catch(() => socket.destroy())
       .finally(() => this.#end());
   }

@@ -26,6 +26,8 @@ export interface OutgoingProxy {
 
 /** A further address is tried after this, if those before have not answered (RFC 8305 §5). */
 const staggerMs = 250;
+/** A connection that is not read is to hold nothing: a piece may be half a megabyte. */
+const noReadAhead = { readableHighWaterMark: 0 };
 /** The longest head of an answer that an outgoing proxy may give, in bytes. */
 const longestHead = 16 * 1024;
 
@@ -61,7 +63,13 @@ export function dial(
       stopStagger();
       const host = left.pop();
       if (host === undefined) return;
-      const socket = connect({ host, port: target.port, allowHalfOpen: true, noDelay: true });
+      const socket = connect({
+        host,
+        port: target.port,
+        allowHalfOpen: true,
+        noDelay: true,
+        ...noReadAhead,
+      });
       tries.add(socket);
       socket.once("connect", () => {
         finish(socket);
@@ -149,7 +157,7 @@ function connectToProxy({ url, ca }: OutgoingProxy): Duplex {
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const isTls = url.protocol === "https:";
   const port = Number(url.port || (isTls ? 443 : 80));
-  const options = { host, port, allowHalfOpen: true, noDelay: true };
+  const options = { host, port, allowHalfOpen: true, noDelay: true, ...noReadAhead };
   if (!isTls) return connect(options);
   return connectTls({
     ...options,

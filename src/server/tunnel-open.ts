@@ -1,6 +1,7 @@
 import type { Duplex } from "node:stream";
 import { ProxyError } from "../errors.ts";
 import { formatHost } from "../routing/host.ts";
+import type { Backlog } from "./tunnel-backlog.ts";
 import { dial, dialThrough } from "./tunnel-dial.ts";
 import { parseConnectTarget } from "./tunnel-head.ts";
 import type { TunnelTarget } from "./tunnel-head.ts";
@@ -15,6 +16,7 @@ export interface Arrival {
   head: Buffer;
   caller: Caller;
   policy: ForwardPolicy;
+  backlog: Backlog;
   /** @throws ProxyError where the request is not to be looked at */
   check(): void;
   /** The target as the client wrote it. */
@@ -79,7 +81,11 @@ export async function openTunnel<C extends { id: string }>(
     const own = ownHeaders(id, server, lease.waitedMs);
     socket.write(rawHead(200, own, "Connection Established"));
     if (first.length > 0) upstream.write(first);
-    const { how, up, down } = await relayTunnel(socket, upstream, { clock, idleMs: policy.idleMs });
+    const { how, up, down } = await relayTunnel(socket, upstream, {
+      clock,
+      idleMs: policy.idleMs,
+      backlog: arrival.backlog,
+    });
     report.outcome = how;
     report.bytesUp = first.length + up;
     report.bytesDown = down;

@@ -1,5 +1,6 @@
 import type { Duplex } from "node:stream";
 import type { Clock } from "../clock.ts";
+import type { Backlog } from "./tunnel-backlog.ts";
 
 /** One end of a tunnel: a socket, with TLS or without, that stays writable when its other side has finished. */
 export type End = Duplex;
@@ -17,6 +18,8 @@ export interface RelayOptions {
   clock: Clock;
   /** The tunnel is closed when for so long neither side has sent or taken anything, ms. */
   idleMs: number;
+  /** Shared by all tunnels. */
+  backlog: Backlog;
 }
 
 /**
@@ -27,7 +30,7 @@ export interface RelayOptions {
 export function relayTunnel(
   client: End,
   upstream: End,
-  { clock, idleMs }: RelayOptions,
+  { clock, idleMs, backlog }: RelayOptions,
 ): Promise<RelayEnd> {
   return new Promise((resolve) => {
     let lastAt = clock.now();
@@ -62,8 +65,8 @@ export function relayTunnel(
     };
     let stopTimer = clock.at(lastAt + idleMs, check);
 
-    pass(client, upstream, up, moved);
-    pass(upstream, client, down, moved);
+    pass(client, upstream, { count: up, moved, backlog });
+    pass(upstream, client, { count: down, moved, backlog });
     for (const [side, other] of [
       [client, upstream],
       [upstream, client],
@@ -76,20 +79,54 @@ export function relayTunnel(
   });
 }
 
+interface PassOptions {
+  count: { bytes: number };
+  moved: () => void;
+  backlog: Backlog;
+}
+
 /** One direction. */
-function pass(from: End, to: End, count: { bytes: number }, moved: () => void): void {
+function pass(from: End, to: End, { count, moved, backlog }: PassOptions): void {
+  const read = (): void => void from.resume();
   from.on("data", (piece: Buffer) => {
+    const { length } = piece;
     moved();
-    count.bytes += piece.length;
-    if (!to.write(piece)) from.pause();
-  });
-  to.on("drain", () => {
-    moved();
-    from.resume();
+    count.bytes += length;
+    backlog.hold(length);
+    to.write(piece, () => {
+      moved();
+      free(piece);
+      backlog.release(length);
+      if (from.isPaused() && to.writableLength === 0) backlog.next(read);
+    });
+    if (to.writableLength > 0 || !backlog.hasRoom) stop(from);
+    if (from.isPaused() && to.writableLength === 0) backlog.next(read);
   });
   from.once("end", () => {
     moved();
     to.end();
   });
-  from.resume();
+  stop(from);
+  backlog.next(read);
+}
+
+/** Stops reading at once: the runtime's own `pause` of a connection that was dialled lets one more piece in. */
+function stop(side: End): void {
+  side.pause();
+  const handle: unknown = Reflect.get(side, "_handle");
+  if (typeof handle === "object" && handle !== null && "pause" in handle) {
+    if (typeof handle.pause === "function") handle.pause();
+  }
+}
+
+/** Pieces that are smaller are not worth it, bytes. */
+const worthFreeing = 64 * 1024;
+
+/**
+ * Gives the memory of a piece back that nobody needs any more. The collector would, but hundreds of megabytes later:
+ * it goes by what JavaScript itself takes.
+ */
+function free({ buffer, byteLength }: Buffer): void {
+  const isWhole = byteLength === buffer.byteLength && byteLength >= worthFreeing;
+  if (isWhole && buffer instanceof ArrayBuffer) buffer.transfer(0);
 }

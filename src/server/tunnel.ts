@@ -72,6 +72,8 @@ function bind<C extends { id: string }>(
     // Told apart here, with an answer that says what is missing.
     requireHostHeader: false,
     noDelay: true,
+    // A connection that is not read is to hold nothing.
+    highWaterMark: 0,
   });
   server.on("request", (incoming, outgoing) => {
     server.keepAliveTimeout = desk.idleMs;
