@@ -16,6 +16,7 @@ import { anthropicShared, cerebrasShared, groqShared, openaiShared } from "./soa
 import { fleet } from "./soak/fleet.ts";
 import { groq } from "./soak/groq.ts";
 import { openai } from "./soak/openai.ts";
+import { hostile } from "./soak/hostile.ts";
 import { reload } from "./soak/reload.ts";
 import { Report } from "./soak/report.ts";
 import { rpm } from "./soak/rpm.ts";
@@ -30,6 +31,7 @@ const scenarios = {
   bucket,
   seconds,
   chaos,
+  hostile,
   cerebras,
   openai,
   anthropic,
