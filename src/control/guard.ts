@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { BlockList, isIP } from "node:net";
 
+import { addressSet, parseAddress } from "../client/address.ts";
 import { refuse } from "./refuse.ts";
 import type { ControlCaller, ControlSources } from "./sources.ts";
 
@@ -9,7 +10,7 @@ import type { ControlCaller, ControlSources } from "./sources.ts";
  *
  * A page of another origin never may, wherever the browser runs: the server listens on the user's own
  * machine, where every page that the user visits can reach it. From another machine the operator's token is
- * needed for all but `/health`.
+ * needed for all but `/health`. What a proxy on this machine passes on comes from wherever that proxy says.
  *
  * @returns the refusal, or null where the request may go on.
  */
@@ -28,13 +29,13 @@ export function guard(
       caller,
     );
   }
-  if (isLoopback(caller.peer) || url.pathname === "/health") return null;
+  if (isLocal(request.headers, caller.peer, sources) || url.pathname === "/health") return null;
   const expected = sources.adminToken();
   if (expected === null || expected === "") {
     return refuse(
       403,
       "ADDRESS_NOT_ALLOWED",
-      "Control routes are for this machine only. Set server.admin_token to use them from another one.",
+      "Control routes are for this machine only, and not through another proxy. Set server.admin_token to use them from another one.",
       caller,
     );
   }
@@ -47,6 +48,23 @@ export function guard(
     caller,
     { "www-authenticate": 'Bearer realm="cooldown"' },
   );
+}
+
+/**
+ * Whether a request is this machine's own: from here, and not through a proxy that has it from elsewhere. One that
+ * says nothing cannot be told apart; one that says something counts only if it is trusted and names this machine.
+ */
+function isLocal(headers: Headers, peer: string | null, sources: ControlSources): boolean {
+  if (!isLoopback(peer)) return false;
+  if (headers.has("forwarded")) return false;
+  const hops = ["x-forwarded-for", "x-real-ip"].flatMap((name) => {
+    const value = headers.get(name);
+    return value === null ? [] : value.split(",").map((hop) => hop.trim());
+  });
+  if (hops.length === 0) return true;
+  const address = parseAddress(peer ?? "");
+  const isTrusted = address !== null && addressSet(sources.trustedProxies())(address);
+  return isTrusted && hops.every(isLoopback);
 }
 
 const loopback = new BlockList();

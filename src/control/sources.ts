@@ -27,6 +27,8 @@ export interface ControlSources {
   resetClient(id: string): boolean | Promise<boolean>;
   /** What callers from other machines must present; null: they are not let in. */
   adminToken(): string | null;
+  /** CIDRs of proxies that are believed where they say whom a request comes from. */
+  trustedProxies(): readonly string[];
 }
 
 /** A limit as it is shown. */

@@ -117,6 +117,7 @@ export async function start({ loaded, log, version, reread }: StartOptions): Pro
     },
     metrics,
     adminToken: () => runtime.config.server.admin_token,
+    trustedProxies: () => runtime.config.server.trusted_proxies,
   });
   metrics.setSources({
     quotas: () => quotaStats(core),

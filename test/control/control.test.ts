@@ -54,6 +54,7 @@ function sources(change: Partial<ControlSources> = {}): ControlSources {
       contentType: "text/plain; version=0.0.4; charset=utf-8",
     },
     adminToken: () => "hunter2",
+    trustedProxies: () => [],
     ...change,
   };
 }
@@ -272,6 +273,30 @@ describe("from another machine", () => {
     expect(refused.status).toBe(403);
     expect(refused.json().error.message).toContain("server.admin_token");
   });
+  test.each([
+    [{ "X-Forwarded-For": "127.0.0.1" }, [], 401],
+    [{ "X-Forwarded-For": "" }, [], 401],
+    [{ Forwarded: "for=127.0.0.1" }, [], 401],
+    [{ "X-Real-IP": "127.0.0.1" }, [], 401],
+    [{ "X-Forwarded-For": "127.0.0.1" }, ["127.0.0.0/8"], 200],
+    [{ "X-Forwarded-For": "::1, 127.0.0.1" }, ["127.0.0.0/8"], 200],
+    [{ "X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1" }, ["127.0.0.0/8"], 200],
+    [{ "X-Forwarded-For": "127.0.0.1", "X-Real-IP": "192.168.1.9" }, ["127.0.0.0/8"], 401],
+    [{ "X-Forwarded-For": "127.0.0.1" }, ["10.0.0.0/8"], 401],
+    [{ "X-Forwarded-For": "192.168.1.9" }, ["127.0.0.0/8"], 401],
+    [{ "X-Forwarded-For": "127.0.0.1, 192.168.1.9" }, ["127.0.0.0/8"], 401],
+    [{ "X-Forwarded-For": "192.168.1.9, 127.0.0.1" }, ["127.0.0.0/8"], 401],
+    [{ "X-Forwarded-For": "unknown" }, ["127.0.0.0/8"], 401],
+    [{ "X-Forwarded-For": "" }, ["127.0.0.0/8"], 401],
+    [{ Forwarded: "for=127.0.0.1" }, ["127.0.0.0/8"], 401],
+  ] as const)("from this machine with %p, %p trusted: %i", async (headers, trusted, status) => {
+    const change = { trustedProxies: () => trusted };
+    expect((await ask("/stats", { headers, sources: change })).status).toBe(status);
+    expect((await ask("/health", { headers, sources: change })).status).toBe(200);
+    const token = { ...headers, Authorization: "Bearer hunter2" };
+    expect((await ask("/stats", { headers: token, sources: change })).status).toBe(200);
+  });
+
   test("an unknown peer is remote; this machine needs no token", async () => {
     expect((await ask("/stats", { peer: null })).status).toBe(401);
     expect((await ask("/stats", { sources: { adminToken: () => null } })).status).toBe(200);
