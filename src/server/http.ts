@@ -3,7 +3,7 @@ import type { Connection } from "../proxy/pipeline.ts";
 import type { Upgrade } from "../proxy/upgrade.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Certificate } from "./tls.ts";
-import { createUpgrade, webSocketHandler } from "./websocket-upgrade.ts";
+import { createUpgrade, OpenWebSockets, webSocketHandler } from "./websocket-upgrade.ts";
 import type { WebSocketRelay } from "./websocket.ts";
 
 /** The longest idle timeout that the runtime takes, in seconds. */
@@ -23,7 +23,7 @@ export interface HttpOptions {
 
 export interface Listener {
   readonly port: number;
-  /** Stops accepting connections; those there are go on. */
+  /** Stops accepting connections; requests under way go on, WebSockets are told to go. */
   stopAccepting(): void;
   /**
    * Shows another certificate to connections made from now on; requests and WebSockets under way go on.
@@ -35,7 +35,8 @@ export interface Listener {
 }
 
 /** @throws OperationError if the address cannot be bound, with what to do */
-export function listen(options: HttpOptions): Listener {
+export function listen(given: HttpOptions): Listener {
+  const options = { ...given, webSockets: new OpenWebSockets() };
   const [first = "", ...further] =
     options.host === "localhost" ? ["127.0.0.1", "::1"] : [options.host];
   const listening = serve(options, first, freePort(options, first));
@@ -71,7 +72,10 @@ export function listen(options: HttpOptions): Listener {
   return {
     port,
     renew,
-    stopAccepting: () => servers.forEach((server) => void server.stop(false)),
+    stopAccepting() {
+      for (const server of servers) void server.stop(false);
+      options.webSockets.goAway();
+    },
     async close(graceMs) {
       const all = [...servers, ...retired];
       // The last answers have ended for us and may still be on their way out.
@@ -86,11 +90,15 @@ export function listen(options: HttpOptions): Listener {
 
 type Server = Bun.Server<WebSocketRelay>;
 
+interface ServeOptions extends HttpOptions {
+  webSockets: OpenWebSockets;
+}
+
 /**
  * The port to listen on. With TLS it is shared for a moment when the certificate is renewed, and what may be shared
  * does not fail where another process has it: so that is tried first.
  */
-function freePort(options: HttpOptions, host: string): number {
+function freePort(options: ServeOptions, host: string): number {
   if (options.tls === null) return options.port;
   const probe = serve(options, host, options.port, false);
   const port = probe.port ?? options.port;
@@ -104,11 +112,13 @@ class BunConnection implements Connection {
   readonly #request: Request;
   readonly #server: Server;
   readonly #idleSeconds: number;
+  readonly #webSockets: OpenWebSockets;
 
-  constructor(request: Request, server: Bun.Server<WebSocketRelay>, idleSeconds: number) {
+  constructor(request: Request, server: Server, idleSeconds: number, webSockets: OpenWebSockets) {
     this.#request = request;
     this.#server = server;
     this.#idleSeconds = idleSeconds;
+    this.#webSockets = webSockets;
   }
 
   peer(): string | null {
@@ -125,12 +135,12 @@ class BunConnection implements Connection {
   }
 
   upgrade(runtime: Runtime): Upgrade {
-    return createUpgrade(this.#request, this.#server, runtime);
+    return createUpgrade(this.#request, this.#server, runtime, this.#webSockets);
   }
 }
 
 function serve(
-  options: HttpOptions,
+  options: ServeOptions,
   hostname: string,
   port: number,
   reusePort = options.tls !== null,
@@ -149,7 +159,8 @@ function serve(
       websocket: webSocketHandler,
       ...(options.tls === null ? {} : { tls: options.tls }),
       fetch(request, server) {
-        return options.handle(request, new BunConnection(request, server, idleSeconds));
+        const connection = new BunConnection(request, server, idleSeconds, options.webSockets);
+        return options.handle(request, connection);
       },
     });
   } catch (error) {

@@ -18,6 +18,7 @@ export class ForwardDesk<C extends { id: string }> {
   readonly #unanswered = new WeakMap<Duplex, number>();
   readonly #tunnels = new Set<Duplex>();
   readonly #backlog: Backlog;
+  readonly #stopping = new AbortController();
   #running = 0;
   #idle: (() => void)[] = [];
 
@@ -38,6 +39,11 @@ export class ForwardDesk<C extends { id: string }> {
     return this.#running === 0
       ? Promise.resolve()
       : new Promise((resolve) => void this.#idle.push(resolve));
+  }
+
+  /** The program stops: tunnels in which nothing moves for a while are closed. */
+  drain(): void {
+    this.#stopping.abort();
   }
 
   /** Breaks all tunnels off. */
@@ -115,8 +121,8 @@ export class ForwardDesk<C extends { id: string }> {
       checkHead("CONNECT", incoming.httpVersion, incoming.rawHeaders);
     };
     const { url = "" } = incoming;
-    const arrival = { socket, head, caller, policy, backlog: this.#backlog, check, url };
-    void openTunnel(arrival, this.#options)
+    const shared = { backlog: this.#backlog, stopping: this.#stopping.signal };
+    void openTunnel({ socket, head, caller, policy, ...shared, check, url }, this.#options)
       .catch(() => socket.destroy())
       .finally(() => this.#end());
   }

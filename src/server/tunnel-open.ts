@@ -17,6 +17,8 @@ export interface Arrival {
   caller: Caller;
   policy: ForwardPolicy;
   backlog: Backlog;
+  /** Aborted when the program stops. */
+  stopping: AbortSignal;
   /** @throws ProxyError where the request is not to be looked at */
   check(): void;
   /** The target as the client wrote it. */
@@ -85,6 +87,7 @@ export async function openTunnel<C extends { id: string }>(
       clock,
       idleMs: policy.idleMs,
       backlog: arrival.backlog,
+      stopping: arrival.stopping,
     });
     report.outcome = how;
     report.bytesUp = first.length + up;

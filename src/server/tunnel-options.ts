@@ -46,7 +46,7 @@ export interface ForwardReport {
   target: string | null;
   /** 200 for a tunnel that was opened. 499: the client went away before. */
   status: number;
-  /** `closed`, `idle`, `broken`; or `aborted`, or the code of the refusal in lower case. */
+  /** `closed`, `idle`, `broken`, `shutdown`; or `aborted`, or the code of the refusal in lower case. */
   outcome: string;
   waitedMs: number;
   /** How long connecting took, ms; null where there was no connection. */

@@ -7,8 +7,11 @@ export type End = Duplex;
 
 /** How a tunnel ended. */
 export interface RelayEnd {
-  /** `closed`: both sides finished. `idle`: neither sent anything for the time set. `broken`: one side broke off. */
-  how: "closed" | "idle" | "broken";
+  /**
+   * `closed`: both sides finished. `idle`: neither sent anything for the time set. `broken`: one side broke off.
+   * `shutdown`: the program stops, and there was nothing more to wait for.
+   */
+  how: "closed" | "idle" | "broken" | "shutdown";
   /** Bytes from the client, and to it. */
   up: number;
   down: number;
@@ -20,7 +23,12 @@ export interface RelayOptions {
   idleMs: number;
   /** Shared by all tunnels. */
   backlog: Backlog;
+  /** Aborted when the program stops. */
+  stopping: AbortSignal;
 }
+
+/** How long nothing may move in a tunnel when the program stops, ms: whether it is in use cannot be seen. */
+const quietMs = 5_000;
 
 /**
  * Passes bytes both ways between `client` and `upstream` until both have finished, never reading faster than the
@@ -30,7 +38,7 @@ export interface RelayOptions {
 export function relayTunnel(
   client: End,
   upstream: End,
-  { clock, idleMs, backlog }: RelayOptions,
+  { clock, idleMs, backlog, stopping }: RelayOptions,
 ): Promise<RelayEnd> {
   return new Promise((resolve) => {
     let lastAt = clock.now();
@@ -39,7 +47,7 @@ export function relayTunnel(
     const up = { bytes: 0 };
     const down = { bytes: 0 };
 
-    const breakOff = (why: "idle" | "broken"): void => {
+    const breakOff = (why: Exclude<RelayEnd["how"], "closed">): void => {
       if (how === "closed") how = why;
       client.destroy();
       upstream.destroy();
@@ -56,14 +64,21 @@ export function relayTunnel(
       if (!side.readableEnded || !side.writableFinished) broke(side, other);
       if (--open > 0) return;
       stopTimer();
+      stopping.removeEventListener("abort", recheck);
       resolve({ how, up: up.bytes, down: down.bytes });
     };
     const moved = (): void => void (lastAt = clock.now());
+    const mostMs = (): number => (stopping.aborted ? Math.min(quietMs, idleMs) : idleMs);
     const check = (): void => {
-      if (clock.now() - lastAt >= idleMs) breakOff("idle");
-      else stopTimer = clock.at(lastAt + idleMs, check);
+      if (clock.now() - lastAt < mostMs()) stopTimer = clock.at(lastAt + mostMs(), check);
+      else breakOff(stopping.aborted ? "shutdown" : "idle");
     };
-    let stopTimer = clock.at(lastAt + idleMs, check);
+    const recheck = (): void => {
+      stopTimer();
+      check();
+    };
+    let stopTimer = clock.at(lastAt + mostMs(), check);
+    stopping.addEventListener("abort", recheck, { once: true });
 
     pass(client, upstream, { count: up, moved, backlog });
     pass(upstream, client, { count: down, moved, backlog });

@@ -12,7 +12,7 @@ export interface ForwardListener {
   readonly running: number;
   /** Resolves when none is. */
   idle(): Promise<void>;
-  /** Stops accepting connections; what is under way goes on. */
+  /** Stops accepting connections; what is under way goes on, tunnels while something moves in them. */
   stopAccepting(): void;
   /** Closes everything. */
   close(): Promise<void>;
@@ -47,7 +47,10 @@ export async function listenForward<C extends { id: string }>(
       return desk.running;
     },
     idle: () => desk.idle(),
-    stopAccepting: () => servers.forEach((server) => void server.close()),
+    stopAccepting() {
+      for (const server of servers) server.close();
+      desk.drain();
+    },
     async close() {
       for (const server of servers) server.close();
       desk.close();

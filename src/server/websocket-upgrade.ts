@@ -21,11 +21,36 @@ export const webSocketHandler: Bun.WebSocketHandler<WebSocketRelay> = {
   close: ({ data: relay }, code, reason) => relay.clientClosed(code, reason),
 };
 
-/** What passes the WebSocket on that `request` asks for. */
+/** The WebSockets that are open. */
+export class OpenWebSockets {
+  readonly #relays = new Set<WebSocketRelay>();
+  #isStopping = false;
+
+  add(relay: WebSocketRelay): void {
+    this.#relays.add(relay);
+    if (this.#isStopping) relay.goAway();
+  }
+
+  delete(relay: WebSocketRelay): void {
+    this.#relays.delete(relay);
+  }
+
+  /** Tells all of them, and those that are still to come, that the server stops: nobody can wait for their ends. */
+  goAway(): void {
+    this.#isStopping = true;
+    for (const relay of this.#relays) relay.goAway();
+  }
+}
+
+/**
+ * What passes the WebSocket on that `request` asks for.
+ * @param all the WebSockets of this server, of which it becomes one
+ */
 export function createUpgrade(
   request: Request,
   server: Bun.Server<WebSocketRelay>,
   { clock, config, proxy, authorities }: Runtime,
+  all: OpenWebSockets,
 ): Upgrade {
   let socket: Opened["socket"] = null;
   return {
@@ -47,13 +72,15 @@ export function createUpgrade(
         writeMs,
         onEnd: (end) => {
           outcome = end === "closed" ? "ok" : `websocket_${end}`;
+          all.delete(relay);
           if (isOpen) onEnd(outcome);
         },
       });
       // `open` is called within, and may even find that all is over.
       isOpen = server.upgrade(request, { headers, data: relay });
       if (!isOpen) relay.abandon();
-      else if (outcome !== null) onEnd(outcome);
+      else if (outcome === null) all.add(relay);
+      else onEnd(outcome);
       return isOpen;
     },
   };

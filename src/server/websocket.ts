@@ -10,7 +10,7 @@ import {
 import type { FrameKind, FrameSink } from "../upstream/frames.ts";
 
 /** How a WebSocket came to its end. */
-export type WebSocketEnd = "closed" | "broken_off" | "idle" | "too_slow" | "invalid";
+export type WebSocketEnd = "closed" | "broken_off" | "idle" | "too_slow" | "invalid" | "shutdown";
 
 export interface RelayOptions {
   clock: Clock;
@@ -90,6 +90,13 @@ export class WebSocketRelay implements FrameSink {
 
   clientPong(payload: Uint8Array): void {
     this.#send("pong", payload);
+  }
+
+  /** Tells both sides that this server stops. */
+  goAway(): void {
+    const reason = "The proxy stops.";
+    this.#closeUpstream(1_001, reason, "shutdown");
+    this.#closeClient(1_001, reason);
   }
 
   /** The client takes data again. */

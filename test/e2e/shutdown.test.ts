@@ -1,8 +1,11 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { freePort } from "../../scripts/bench/program.ts";
+import { openEnded, tunnel } from "../server/tunnel-proxy.ts";
 import { ask, brokenOff, call } from "./client.ts";
 import type { Call } from "./client.ts";
 import { folder, startProxy, until } from "./program.ts";
 import { gate, startUpstream } from "./upstream.ts";
+import { startWebSocketServer } from "./websocket-peers.ts";
 
 // Processes start slowly on a busy machine.
 setDefaultTimeout(30_000);
@@ -136,4 +139,48 @@ test("a stream in flight goes on to its end while the program stops", async () =
   next.resolve();
   expect((await stream.answer).text()).toBe("data: 1\n\ndata: 2\n\n");
   expect((await proxy.ended).code).toBe(0);
+});
+
+test("WebSockets are told at once that the program goes away, and it does not wait for them", async () => {
+  using at = folder();
+  using upstream = startWebSocketServer();
+  const yaml = quota(`http://127.0.0.1:${upstream.port}`, "rpm: 100");
+  await using proxy = await startProxy(yaml, { at });
+  const socket = new WebSocket(`ws://127.0.0.1:${proxy.port}/`, { headers: { Host: "api.test" } });
+  const closed = new Promise<CloseEvent>((resolve) => (socket.onclose = resolve));
+  await new Promise((resolve) => (socket.onopen = resolve));
+  const start = performance.now();
+  proxy.kill("SIGTERM");
+  expect(await closed).toMatchObject({ code: 1_001, wasClean: true });
+  expect((await proxy.ended).code).toBe(0);
+  expect(performance.now() - start).toBeLessThan(3_000);
+  expect(upstream.seen.at(-1)).toStartWith("close 1001");
+  expect(proxy.err).toMatch(/"status":101[^\n]*"outcome":"websocket_shutdown"/);
+});
+
+test("a tunnel lives on while something moves in it, and ends the stop when nothing does", async () => {
+  using at = folder();
+  await using target = await openEnded((socket) => void socket.on("data", (d) => socket.write(d)));
+  const port = freePort();
+  const yaml = `server: { shutdown_timeout: 60s }
+forward_proxy: { enabled: true, port: ${port}, connect_ports: [${target.port}] }
+rate_limits: [{ domain: "127.0.0.1:${target.port}", requests_per_second: 100 }]
+`;
+  await using proxy = await startProxy(yaml, { at });
+  const client = await tunnel(port, `127.0.0.1:${target.port}`);
+  const start = performance.now();
+  proxy.kill("SIGTERM");
+  await proxy.said(/shutting down/);
+  // A word each second for six of them: longer than a tunnel may be quiet.
+  for (let n = 0; n < 6; n++) {
+    client.socket.write(`${n}.`);
+    await client.until(new RegExp(`${n}\\.`));
+    await Bun.sleep(1_000);
+  }
+  await client.ended;
+  expect((await proxy.ended).code).toBe(0);
+  const took = performance.now() - start;
+  expect(took).toBeGreaterThan(9_000);
+  expect(took).toBeLessThan(16_000);
+  expect(proxy.err).toMatch(/"bytes_up":12[^\n]*"outcome":"shutdown"/);
 });
