@@ -61,7 +61,7 @@ export type Route<R, Q> =
  *
  * @param hostHeader as received; null where there was none.
  * @param target path and query as received, starting with a slash.
- * @throws ProxyError `INVALID_REQUEST` for a host that is none, `DOMAIN_NOT_ALLOWED` where other machines may not
+ * @throws ProxyError `INVALID_REQUEST` for a host that is none and a target with a fragment, `DOMAIN_NOT_ALLOWED` where other machines may not
  *   ask for it.
  */
 export function routeRequest<R extends Upstreamed, Q extends Upstreamed>(
@@ -69,6 +69,9 @@ export function routeRequest<R extends Upstreamed, Q extends Upstreamed>(
   hostHeader: string | null,
   target: string,
 ): Route<R, Q> {
+  // RFC 9112 §3.2: a target has no fragment. One reader would drop it, and another take it for a part of the path.
+  if (target.includes("#"))
+    throw new ProxyError("INVALID_REQUEST", "The request's target has a fragment (#) in it.");
   const known = routing.known.get(hostHeader ?? "");
   if (known !== undefined) return routeTo(known, target, "host");
   const host = parseHost(hostHeader ?? "");

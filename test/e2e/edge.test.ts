@@ -64,3 +64,21 @@ test("a model's name of any length is cut where it is shown", async () => {
   const stats = await ask(proxy.port, { path: "/stats" });
   expect(stats.text().length).toBeLessThan(2_000);
 });
+
+test("a fragment in a target is refused: what stands behind it is not for servers", async () => {
+  using at = folder();
+  await using upstream = startUpstream();
+  const rule = `rate_limits: [{ domain: api.test, requests_per_second: 100, upstream: "${upstream.url}" }]\n`;
+  await using proxy = await startProxy(rule, { at });
+  for (const path of ["/a#b", "/a?x#y", "/a#"]) {
+    const answer = await ask(proxy.port, { host: "api.test", path });
+    expect([path, answer.status, answer.header("x-cooldown-error")]).toEqual([
+      path,
+      400,
+      "INVALID_REQUEST",
+    ]);
+  }
+  expect((await ask(proxy.port, { path: "/health#x" })).status).toBe(400);
+  expect((await ask(proxy.port, { host: "api.test", path: "/a%23b" })).status).toBe(200);
+  expect(upstream.seen.map(({ target }) => target)).toEqual(["/a%23b"]);
+});
