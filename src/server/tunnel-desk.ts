@@ -84,6 +84,7 @@ export class ForwardDesk<C extends { id: string }> {
       const absolute = parseAbsoluteTarget(incoming.url ?? "");
       ({ host } = absolute);
       refuseBlockedHost(policy, host);
+      refuseWebSocket(caller);
       const request = requestOf(incoming, {
         clock,
         url: urlOf(absolute),
@@ -221,6 +222,15 @@ function refuseBlockedHost({ blocklist }: ForwardPolicy, host: Host): void {
       `${host.name} is blocked here (forward_proxy.blocklist).`,
     );
   }
+}
+
+/** @throws ProxyError `INVALID_REQUEST`: without its `Upgrade` it would ask the upstream for something else */
+function refuseWebSocket({ fields }: Caller): void {
+  if (fields["upgrade"]?.trim().toLowerCase() !== "websocket") return;
+  throw new ProxyError(
+    "INVALID_REQUEST",
+    "A WebSocket goes through a tunnel (CONNECT to its host and port, as clients of a proxy do), or to the main port.",
+  );
 }
 
 /**

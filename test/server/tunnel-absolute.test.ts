@@ -68,6 +68,15 @@ describe("an absolute-form request", () => {
     expect(proxy.handled).toHaveLength(0);
   });
 
+  test("400 for a WebSocket, which wants a tunnel", async () => {
+    await using proxy = await forwardProxy();
+    const upgrade = "Upgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\n";
+    const answer = await wire(proxy.port, get("http://h.test/", upgrade)).ended;
+    expect([statusIn(answer), codeIn(answer)]).toEqual([400, "INVALID_REQUEST"]);
+    expect(answer).toContain("CONNECT");
+    expect(proxy.handled).toHaveLength(0);
+  });
+
   test("403 for a blocked domain, in the dialect of the API", async () => {
     await using proxy = await forwardProxy({ blocklist: createBlocklist(["*.bad.test"], []) });
     const answer = await wire(
