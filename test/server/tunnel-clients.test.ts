@@ -141,6 +141,45 @@ else http.request({ host: proxy.hostname, port: proxy.port, method: "CONNECT", p
     expect(seen()).toBe(before + 1);
   });
 
+  test.skipIf(missing("node"))("node's agents, with a connection that is kept", async () => {
+    const before = seen();
+    const script = `
+const http = require("http"), https = require("https"), tls = require("tls"), fs = require("fs");
+const proxy = new URL(process.argv[1]), base = process.argv[2], ca = fs.readFileSync("ca.pem");
+class Tunnels extends https.Agent {
+  createConnection(options, done) {
+    const path = options.host + ":" + options.port;
+    http.request({ host: proxy.hostname, port: proxy.port, method: "CONNECT", path, headers: { host: path } })
+      .on("connect", (_, socket) => done(null, tls.connect({ ...options, socket, servername: options.host })))
+      .on("error", done).end();
+  }
+}
+class Absolute extends http.Agent {
+  addRequest(request, options) {
+    request.path = "http://" + options.host + ":" + options.port + request.path;
+    super.addRequest(request, { ...options, host: proxy.hostname, port: proxy.port });
+  }
+}
+const isSecure = base.startsWith("https:");
+const agent = isSecure ? new Tunnels({ keepAlive: true, ca }) : new Absolute({ keepAlive: true });
+const ask = (method, body) => new Promise((resolve, reject) => {
+  const request = (isSecure ? https : http).request(base + "/a", { agent, method }, (answer) => {
+    let length = 0;
+    answer.on("data", (piece) => (length += piece.length)).on("end", () => resolve(answer.statusCode + " " + length));
+  });
+  request.on("error", reject).end(body);
+});
+(async () => {
+  console.log(await ask("GET"), await ask("POST", "posted"), await ask("GET"));
+  agent.destroy();
+})();`;
+    expect(await run(["node", "-e", script, proxy.url, base()])).toBe(
+      "200 1000000 200 6 200 1000000\n",
+    );
+    // One tunnel carries them all; absolute-form requests are each one.
+    expect(seen()).toBe(before + (which === 0 ? 1 : 3));
+  });
+
   test.skipIf(missing("git"))("git clone", async () => {
     const before = seen();
     const into = join(folder, `clone${which}`);
