@@ -1,6 +1,8 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
+import { join } from "node:path";
+import { freePort } from "../../scripts/bench/program.ts";
 import { rawServer } from "../upstream/raw-server.ts";
 import { ask } from "./client.ts";
 import { folder, startProxy } from "./program.ts";
@@ -115,3 +117,38 @@ rate_limits:
     expect([host, await asked(host)]).toEqual([host, 403]);
   expect(other.connections).toHaveLength(0);
 });
+
+test.each(["Host", "/proxy/", "absolute-form", "CONNECT"])(
+  "a name that means this machine after it was checked leads nowhere: %s",
+  async (form) => {
+    using at = folder();
+    await using inner = await rawServer();
+    const port = freePort();
+    const yaml = `
+default_rate_limit: { requests_per_second: 1000 }
+forward_proxy: { enabled: true, port: ${port}, connect_ports: [${inner.port}] }
+upstream_timeouts: { connect: 1s, first_byte: 1s }
+`;
+    const preload = join(import.meta.dir, "rebound-names.ts");
+    await using proxy = await startProxy(yaml, { at, preload });
+    for (const name of [hostname(), "both.test"]) {
+      const host = `${name}:${inner.port}`;
+      const asks = {
+        Host: { host },
+        "/proxy/": { path: `/proxy/${host}/x` },
+        "absolute-form": { host, path: `http://${host}/x` },
+        CONNECT: { host, path: host, method: "CONNECT" },
+      }[form];
+      for (let time = 0; time < 3; time++) {
+        const { status } = await ask(
+          form.startsWith("/") || form === "Host" ? proxy.port : port,
+          asks,
+        );
+        expect([name, status >= 500 || status === 403]).toEqual([name, true]);
+      }
+      // The resolver was asked, and it is the one that lies.
+      expect(proxy.out).toContain(`lookup ${name} 1\n`);
+    }
+    expect(inner.connections).toHaveLength(0);
+  },
+);

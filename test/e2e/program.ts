@@ -33,9 +33,10 @@ process.on("exit", () => {
 /** Starts the program with `args`; it is killed when disposed of. */
 export function startProgram(
   args: readonly string[],
-  options: { cwd?: string; env?: Record<string, string> } = {},
+  options: { cwd?: string; env?: Record<string, string>; preload?: string } = {},
 ): Program {
-  const child = Bun.spawn([process.execPath, main, ...args], {
+  const before = options.preload === undefined ? [] : ["--preload", options.preload];
+  const child = Bun.spawn([process.execPath, ...before, main, ...args], {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
@@ -153,15 +154,17 @@ export interface ProxyOptions {
   at: Folder;
   args?: readonly string[];
   env?: Record<string, string>;
+  /** A module that is loaded into the program before its own. */
+  preload?: string;
 }
 
 /** Starts the proxy on a free port with `yaml` as its configuration; resolves when it accepts connections. */
 export async function startProxy(yaml: string, options: ProxyOptions): Promise<Proxy> {
-  const { at, args = [], env = {} } = options;
+  const { at, args = [], env = {}, preload } = options;
   const path = at.write("config.yaml", yaml);
   const program = startProgram(
     ["--config", path, "--port", "0", "--store", at.file("cooldown.db"), ...args],
-    { env },
+    { env, ...(preload === undefined ? {} : { preload }) },
   );
   try {
     const [, port] = await program.said(/listens on https?:\/\/\S+:(\d+)\n/);
