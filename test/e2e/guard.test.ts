@@ -64,21 +64,32 @@ function namesOfThisMachine(): string[] {
   return [...new Set([...names, hostname()])];
 }
 
-test("nothing that is not public is reached by Host or by /proxy/, in whatever spelling or by name", async () => {
+test("nothing that is not public is reached in any of the four forms, in whatever spelling or by name", async () => {
   using at = folder();
   await using inner = await rawServer();
-  await using proxy = await startProxy("default_rate_limit: { requests_per_second: 1000 }\n", {
-    at,
-  });
+  const forward = freePort();
+  const yaml = `
+default_rate_limit: { requests_per_second: 1000 }
+forward_proxy: { enabled: true, port: ${forward}, connect_ports: [${inner.port}] }
+`;
+  await using proxy = await startProxy(yaml, { at });
   for (const host of [...spellings, ...namesOfThisMachine()]) {
+    const named = `${host}:${inner.port}`;
     for (const target of [
-      { host: `${host}:${inner.port}` },
+      { host: named },
       { path: `/proxy/${host}:${inner.port}/x` },
       { path: `/proxy/${encodeURIComponent(host)}%3A${inner.port}/x` },
     ]) {
       const answer = await ask(proxy.port, target);
       expect([target, answer.status === 400 || answer.status === 403]).toEqual([target, true]);
       if (answer.status === 403) expect(answer.json().error.code).toBe("ADDRESS_NOT_ALLOWED");
+    }
+    for (const target of [
+      { path: `http://${named}/x` },
+      { path: named, host: named, method: "CONNECT" },
+    ]) {
+      const answer = await ask(forward, { ...target, host: "x.test" });
+      expect([target, answer.status === 400 || answer.status === 403]).toEqual([target, true]);
     }
   }
   expect(inner.connections).toHaveLength(0);
