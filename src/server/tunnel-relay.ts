@@ -52,16 +52,17 @@ export function relayTunnel(
       client.destroy();
       upstream.destroy();
     };
-    const broke = (side: End, other: End): void => {
+    const broke = (side: End, other: End, hasEnded: boolean): void => {
       side.destroy();
-      if (!side.readableEnded || other.writableFinished) return breakOff("broken");
+      if (!hasEnded || other.writableFinished) return breakOff("broken");
       // All that it had to say has been read, and the other side gets it. Only the way back has broken.
       if (how === "closed") how = "broken";
       other.resume();
       other.once("finish", () => other.destroy());
     };
-    const closed = (side: End, other: End): void => {
-      if (!side.readableEnded || !side.writableFinished) broke(side, other);
+    const closed = (side: End, other: End, count: { bytes: number }): void => {
+      const hasEnded = side.readableEnded || passRest(side, other, count);
+      if (!hasEnded || !side.writableFinished) broke(side, other, hasEnded);
       if (--open > 0) return;
       stopTimer();
       stopping.removeEventListener("abort", recheck);
@@ -82,16 +83,35 @@ export function relayTunnel(
 
     pass(client, upstream, { count: up, moved, backlog });
     pass(upstream, client, { count: down, moved, backlog });
-    for (const [side, other] of [
-      [client, upstream],
-      [upstream, client],
+    for (const [side, other, count] of [
+      [client, upstream, up],
+      [upstream, client, down],
     ] as const) {
       // What follows an error is the close.
       side.on("error", () => {});
-      if (side.closed) closed(side, other);
-      else side.once("close", () => closed(side, other));
+      if (side.closed) closed(side, other, count);
+      else side.once("close", () => closed(side, other, count));
     }
   });
+}
+
+/**
+ * Passes on what a side had sent before it closed, where it was not its turn to be read: once both directions have
+ * ended the runtime closes a connection, whatever of it is unread.
+ * @returns false where it had not ended: then that is not all
+ */
+function passRest(side: End, other: End, count: { bytes: number }): boolean {
+  const state: unknown = Reflect.get(side, "_readableState");
+  const hasEnded =
+    typeof state === "object" && state !== null && "ended" in state && state.ended === true;
+  if (!hasEnded || side.errored !== null || other.writableEnded) return false;
+  const rest: unknown = side.readableLength > 0 ? side.read() : null;
+  if (rest instanceof Uint8Array) {
+    count.bytes += rest.length;
+    other.write(rest);
+  }
+  other.end();
+  return true;
 }
 
 interface PassOptions {
