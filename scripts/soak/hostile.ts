@@ -85,13 +85,16 @@ forward_proxy: { enabled: true, host: 127.0.0.1, port: ${ports.forward}, connect
     }
   };
 
-  let early = 0;
-  void Bun.sleep(earlyMs).then(() => (early = memoryOf(proxy.pid).now));
+  /** Memory in bytes, each second. */
+  const memory: number[] = [];
+  const sampling = setInterval(() => void memory.push(memoryOf(proxy.pid).now), 1_000);
   await Promise.all([
     ...Array.from({ length: hostileClients }, attackOn),
     ...Array.from({ length: goodClients }, (_, client) => useWell(client)),
   ]);
-  const late = memoryOf(proxy.pid).now;
+  clearInterval(sampling);
+  const early = memory[earlyMs / 1_000 - 1] ?? Number.NaN;
+  const late = memory.at(-1) ?? Number.NaN;
   for (const close of stalled) close();
 
   report.note(`seed ${seed}: ${JSON.stringify(Object.fromEntries(sent))}`);
