@@ -50,7 +50,7 @@ export class Crowd {
       account.waiting += sign;
       let waiters = this.#waiters.get(account);
       if (waiters === undefined) {
-        waiters = { ahead: { ...noCost }, places: new Places() };
+        waiters = { ahead: { ...noCost }, places: new Places(true) };
         this.#waiters.set(account, waiters);
       }
       const { ahead, places } = waiters;

@@ -85,17 +85,38 @@ function round(value: number): number {
   return Math.round(value * 1000) / 1000;
 }
 
+/** Three decimals of a number, for each thousandth: as JSON writes it, none where there is nothing behind the point. */
+const thousandths = Array.from({ length: 1_000 }, (_, n) => String(n / 1_000).slice(1));
+
+/** The same as JSON writes `round(ms)`, put together from parts: a number with a fraction costs most of a line. */
+function written(ms: number): string {
+  const thousand = Math.round(ms * 1_000);
+  const whole = Math.floor(thousand / 1_000);
+  return thousand >= 0 && whole < mostWhole
+    ? whole + (thousandths[thousand - whole * 1_000] ?? "")
+    : String(round(ms));
+}
+
+/** Beyond this a number may be written with an exponent, and a thousandth is lost anyway. */
+const mostWhole = 1e9;
+
 /** `Date.toISOString` costs more than the rest of a line's head; the part up to the second is kept. */
 function isoClock(): (time: number) => string {
+  let shown = Number.NaN;
   let second = Number.NaN;
   let head = "";
+  let text = "";
   return (time) => {
-    const now = Math.floor(time / 1000);
+    const ms = Math.floor(time);
+    if (ms === shown) return text;
+    shown = ms;
+    const now = Math.floor(ms / 1000);
     if (now !== second) {
       second = now;
       head = new Date(now * 1000).toISOString().slice(0, 20);
     }
-    return `${head}${String(Math.floor(time) - now * 1000).padStart(3, "0")}Z`;
+    text = `${head}${String(ms - now * 1000).padStart(3, "0")}Z`;
+    return text;
   };
 }
 
@@ -107,6 +128,30 @@ function quoted(text: string): string {
   return JSON.stringify(text).replace(unsafeInJson, escapeCharacter);
 }
 
+/** The fields that one request after another has in common, up to the path. */
+function commonFields(): (request: RequestLine) => string {
+  let last: Pick<RequestLine, "client" | "upstream" | "method"> | null = null;
+  let text = "";
+  return (request) => {
+    const { client, upstream, method } = request;
+    if (last?.client === client && last.upstream === upstream && last.method === method)
+      return text;
+    last = { client, upstream, method };
+    text = `,"client":${quoted(client)},"upstream":${quoted(upstream)},"method":${quoted(method)},"path":`;
+    return text;
+  };
+}
+
+function tokensOf({
+  model,
+  tokens_reserved: reserved,
+  tokens_charged: charged,
+}: RequestLine): string {
+  return model === null && reserved === null && charged === null
+    ? ',"model":null,"tokens_reserved":null,"tokens_charged":null'
+    : `,"model":${model === null ? "null" : quoted(model)},"tokens_reserved":${reserved},"tokens_charged":${charged}`;
+}
+
 function withoutQuery(path: string): string {
   const query = path.indexOf("?");
   return query < 0 ? path : path.slice(0, query);
@@ -115,6 +160,7 @@ function withoutQuery(path: string): string {
 /** JSON lines: `time` (RFC 3339), `level`, `message`, then the fields. */
 export function jsonFormat(): LineFormat {
   const iso = isoClock();
+  const from = commonFields();
   const line = (time: number, level: LogLevel, message: string, fields: object): string => {
     const text = JSON.stringify(fields);
     const head = `{"time":"${iso(time)}","level":"${level}","message":${JSON.stringify(message)}`;
@@ -132,14 +178,12 @@ export function jsonFormat(): LineFormat {
     // Key by key: what a caller's object has beyond these names must not reach the log. And by hand, since every
     // request passes here: an object and its serialisation would cost three times as much.
     request: (time, request) =>
-      `{"time":"${iso(time)}","level":"info","message":"request"` +
-      `,"request_id":${quoted(request.request_id)},"client":${quoted(request.client)}` +
-      `,"upstream":${quoted(request.upstream)},"method":${quoted(request.method)}` +
-      `,"path":${quoted(withoutQuery(request.path))},"status":${request.status}` +
-      `,"model":${request.model === null ? "null" : quoted(request.model)}` +
-      `,"tokens_reserved":${request.tokens_reserved},"tokens_charged":${request.tokens_charged}` +
-      `,"wait_ms":${round(request.wait_ms)},"upstream_ms":${request.upstream_ms === null ? "null" : round(request.upstream_ms)}` +
-      `,"total_ms":${round(request.total_ms)},"outcome":${quoted(request.outcome)}}\n`,
+      `{"time":"${iso(time)}","level":"info","message":"request","request_id":${quoted(request.request_id)}` +
+      from(request) +
+      `${quoted(withoutQuery(request.path))},"status":${request.status}` +
+      tokensOf(request) +
+      `,"wait_ms":${written(request.wait_ms)},"upstream_ms":${request.upstream_ms === null ? "null" : written(request.upstream_ms)}` +
+      `,"total_ms":${written(request.total_ms)},"outcome":${quoted(request.outcome)}}\n`,
   };
 }
 

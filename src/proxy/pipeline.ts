@@ -142,6 +142,7 @@ export class Pipeline {
     target: Exclude<Target, { kind: "control" }>,
     exchange: Exchange,
   ): Promise<Response> {
+    exchange.mayHandOver &&= runtime.handsOver;
     try {
       return await this.#forward(request, fields, connection, runtime, target, exchange);
     } catch (error) {

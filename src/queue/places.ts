@@ -14,6 +14,8 @@ interface Holder extends Heaped {
   held: number;
   /** Its requests that may be asked to give way: not those that go again. */
   movable: number;
+  /** All its requests. */
+  requests: number;
 }
 
 /** A client that has to give something up. */
@@ -32,6 +34,15 @@ export interface Loser {
 export class Places {
   readonly #holders = new Map<string, Holder>();
   #greediest: Heap<Holder> | null = null;
+  readonly #keepsLast: boolean;
+
+  /**
+   * @param keepsLast whether the last request of a client never gives way, and one of another that has none always gets
+   *   a place of somebody who has several: however little its weight, it takes its turns
+   */
+  constructor(keepsLast = false) {
+    this.#keepsLast = keepsLast;
+  }
 
   /** Clients that hold anything. */
   get clients(): number {
@@ -43,13 +54,14 @@ export class Places {
     const { client, weight } = item;
     let holder = this.#holders.get(client);
     if (holder === undefined) {
-      holder = { client, weight, held: 0, movable: 0, place: -1 };
+      holder = { client, weight, held: 0, movable: 0, requests: 0, place: -1 };
       this.#holders.set(client, holder);
     }
     holder.weight = weight;
     holder.held += amount;
+    holder.requests++;
     if (!item.again) holder.movable++;
-    if (this.#greediest !== null) reorder(this.#greediest, holder);
+    if (this.#greediest !== null) reorder(this.#greediest, holder, this.#keepsLast);
   }
 
   /** `item` no longer holds `amount`. */
@@ -57,8 +69,9 @@ export class Places {
     const holder = this.#holders.get(item.client);
     if (holder === undefined) return;
     holder.held -= amount;
+    holder.requests--;
     if (!item.again) holder.movable--;
-    if (this.#greediest !== null) reorder(this.#greediest, holder);
+    if (this.#greediest !== null) reorder(this.#greediest, holder, this.#keepsLast);
     if (holder.held > 0) return;
     this.#holders.delete(item.client);
     if (this.#holders.size === 0) this.#greediest = null;
@@ -71,24 +84,26 @@ export class Places {
    * beyond its own.
    */
   inFavourOf(client: string, weight: number, amount: number): Loser | null {
-    this.#greediest ??= inOrder(this.#holders.values());
+    this.#greediest ??= inOrder(this.#holders.values(), this.#keepsLast);
     const greediest = this.#greediest.first();
     if (greediest === undefined) return null;
+    if (this.#keepsLast && !this.#holders.has(client))
+      return { client: greediest.client, spare: 1 };
     const held = (this.#holders.get(client)?.held ?? 0) + amount;
     const spare = greediest.held - (held * greediest.weight) / weight;
     return spare > roundingError ? { client: greediest.client, spare } : null;
   }
 }
 
-function inOrder(holders: Iterable<Holder>): Heap<Holder> {
+function inOrder(holders: Iterable<Holder>, keepsLast: boolean): Heap<Holder> {
   const heap = new Heap<Holder>((a, b) => a.held * b.weight > b.held * a.weight);
-  for (const holder of holders) reorder(heap, holder);
+  for (const holder of holders) reorder(heap, holder, keepsLast);
   return heap;
 }
 
-function reorder(heap: Heap<Holder>, holder: Holder): void {
+function reorder(heap: Heap<Holder>, holder: Holder, keepsLast: boolean): void {
   const isIn = holder.place !== -1;
-  if (holder.movable === 0) {
+  if (holder.movable === 0 || (keepsLast && holder.requests === 1)) {
     if (isIn) heap.remove(holder);
   } else if (isIn) heap.update(holder);
   else heap.push(holder);

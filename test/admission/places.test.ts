@@ -74,6 +74,21 @@ describe("a queue that one client has filled", () => {
     expect(states(heavy).filter((state) => state === "waiting")).toHaveLength(6);
   });
 
+  test("has a place for a client of any weight", async () => {
+    const desk = new Desk();
+    const path = desk.path(account("a", [leaky(1)], { maxQueueDepth: 3 }));
+    desk.take(path);
+    const heavy = fill(desk, path, "heavy", 3, { weight: 1_000 });
+    const light = fill(desk, path, "light", 3);
+    await desk.pass();
+    expect(states(heavy)).toEqual(["waiting", "waiting", "refused"]);
+    expect(states(light)).toEqual(["waiting", "refused", "refused"]);
+    // And keeps it, whoever comes.
+    fill(desk, path, "heavy", 3, { weight: 1_000 });
+    await desk.pass(3_000);
+    expect(desk.went).toContain("light0");
+  });
+
   test("gives up what is least urgent first, and nothing that goes again", async () => {
     const desk = new Desk();
     const path = desk.path(account("a", [slots(1)], { maxQueueDepth: 5 }));
@@ -243,12 +258,19 @@ test("whatever comes: no place too many, nobody within its share refused while a
       expect(before.length).toBeGreaterThanOrEqual(depth);
       const claim = (name: Name): number =>
         (held(before, name) + (name === client ? 1 : 0)) / weights[name];
-      const movable = new Set(before.filter(({ again }) => !again).map((one) => one.client));
+      // The last one of a client is never taken.
+      const movable = new Set(
+        before
+          .filter(({ again, client: name }) => !again && held(before, name) > 1)
+          .map((one) => one.client),
+      );
       const most = Math.max(...[...movable].filter((name) => name !== client).map(claim), 0);
-      if (loser.client === client) expect(most).toBeLessThanOrEqual(claim(client) + 1e-6);
-      else {
+      // Who has none gets one; a further one is a question of weights.
+      if (held(before, client) === 0) expect(loser.client === client).toBe(movable.size === 0);
+      else if (loser.client === client) expect(most).toBeLessThanOrEqual(claim(client) + 1e-6);
+      else expect(most).toBeGreaterThan(claim(client));
+      if (loser.client !== client) {
         expect(claim(loser.client)).toBe(most);
-        expect(most).toBeGreaterThan(claim(client));
         // The newest of its least urgent ones.
         const own = before.filter((one) => one.client === loser.client && !one.again);
         const least = Math.max(...own.map((one) => priorities[one.priority]));

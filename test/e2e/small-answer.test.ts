@@ -20,8 +20,8 @@ function halfway(then: (connection: RawConnection) => void = () => {}): Promise<
   });
 }
 
-function rule(upstream: RawServer, server = "", limits = ""): string {
-  return `server: { ${server} }\nquotas: [{ name: q, domain: api.test, provider: generic, rpm: 1000, ${limits} upstream: "${upstream.url}" }]\n`;
+function rule(upstream: RawServer, limits = "", rest = ""): string {
+  return `${rest}\nquotas: [{ name: q, domain: api.test, provider: generic, rpm: 1000, ${limits} upstream: "${upstream.url}" }]\n`;
 }
 
 test("its rest arrives after its head, and during a shutdown", async () => {
@@ -50,12 +50,24 @@ test("a client that leaves in the middle of it ends the call", async () => {
   await until(() => isClosed, "the upstream's connection is closed", 1_000);
 });
 
-test("one that stalls is broken off after idle_timeout, and ends the call", async () => {
+test("one that stalls is broken off after the upstream's idle timeout, and ends the call", async () => {
   using at = folder();
   await using upstream = await halfway();
-  await using proxy = await startProxy(rule(upstream, "idle_timeout: 1s"), { at });
+  const timeouts = "upstream_timeouts: { idle: 1s }";
+  await using proxy = await startProxy(rule(upstream, "", timeouts), { at });
   await brokenOff(ask(proxy.port, { host: "api.test" }));
   await upstream.connections[0]?.closed;
+});
+
+test("a pause in it may be longer than an idle connection may live", async () => {
+  using at = folder();
+  await using upstream = await halfway(
+    ({ socket }) => void setTimeout(() => socket.write(", the rest"), 6_000),
+  );
+  const short = "server: { idle_timeout: 1s }";
+  await using proxy = await startProxy(rule(upstream, "", short), { at });
+  const answer = await ask(proxy.port, { host: "api.test" });
+  expect(answer.text()).toBe("first half, the rest");
 });
 
 test("one that breaks off does not look complete, and leaves no query on standard error", async () => {
@@ -71,7 +83,7 @@ test("one that breaks off does not look complete, and leaves no query on standar
 test("it holds its place of max_concurrency until its end", async () => {
   using at = folder();
   await using upstream = await halfway();
-  await using proxy = await startProxy(rule(upstream, "", "max_concurrency: 1,"), { at });
+  await using proxy = await startProxy(rule(upstream, "max_concurrency: 1,"), { at });
   const first = call(proxy.port, { host: "api.test" });
   const second = call(proxy.port, { host: "api.test" });
   await until(async () => (await proxy.quota("q")).queue_depth === 1, "the second waits");

@@ -9,7 +9,10 @@ import type { Draft } from "./waiting.ts";
 import { waiting } from "./waiting.ts";
 
 function filled(...drafts: readonly Omit<Draft, "seq">[]): Places {
-  const places = new Places();
+  return filledIn(new Places(), ...drafts);
+}
+
+function filledIn(places: Places, ...drafts: readonly Omit<Draft, "seq">[]): Places {
   drafts.forEach((draft, seq) => places.add(waiting({ seq, ...draft }), 1));
   return places;
 }
@@ -30,6 +33,18 @@ describe("who gives way", () => {
     ["who has another beside those", [goesAgain(a), goesAgain(a), a], "new", 1, "a"],
   ] as const)("%s", (_, drafts, client, weight, expected) => {
     expect(filled(...drafts).inFavourOf(client, weight, 1)?.client ?? null).toBe(expected);
+  });
+
+  const heavyB = [b, b, b].map(heavy);
+  test.each([
+    ["who has none gets one of who has several, whatever their weights", heavyB, "a", 1, "b"],
+    ["nobody gives up the only one", [a, b].map(heavy), "c", 1, null],
+    ["not for a second one that its weight is not worth", [a, ...heavyB], "a", 1, null],
+    ["who has several gives up more than its weight is worth", [a, a, b].map(heavy), "b", 3, "a"],
+    ["not a request that goes again", [a, a].map(goesAgain), "new", 1, null],
+  ] as const)("where the last place of each is kept: %s", (_, drafts, client, weight, expected) => {
+    const places = filledIn(new Places(true), ...drafts);
+    expect(places.inFavourOf(client, weight, 1)?.client ?? null).toBe(expected);
   });
 
   function heavy(draft: { client: string }): Omit<Draft, "seq"> {
@@ -72,37 +87,50 @@ test("whoever gives way holds the most by weight, and a client within its share 
     d: fc.constantFrom(1, 10),
   });
   fc.assert(
-    fc.property(fc.array(held), weights, fc.constantFrom("a", "b"), (all, weightOf, newcomer) => {
-      const places = new Places();
-      const model = new Map<string, { held: number; mayGo: boolean }>();
-      for (const [seq, { client, again, leaves, amount }] of all.entries()) {
-        const item = waiting({
-          seq,
-          client,
-          again,
-          weight: weightOf[client],
-        });
-        places.add(item, amount);
-        if (leaves) {
-          places.remove(item, amount);
-          continue;
+    fc.property(
+      fc.array(held),
+      weights,
+      fc.constantFrom("a", "b"),
+      fc.boolean(),
+      (all, weightOf, newcomer, keepsLast) => {
+        const places = new Places(keepsLast);
+        const model = new Map<string, { held: number; mayGo: boolean; requests: number }>();
+        for (const [seq, { client, again, leaves, amount }] of all.entries()) {
+          const item = waiting({
+            seq,
+            client,
+            again,
+            weight: weightOf[client],
+          });
+          places.add(item, amount);
+          if (leaves) {
+            places.remove(item, amount);
+            continue;
+          }
+          const one = model.get(client) ?? { held: 0, mayGo: false, requests: 0 };
+          model.set(client, {
+            held: one.held + amount,
+            mayGo: one.mayGo || !again,
+            requests: one.requests + 1,
+          });
         }
-        const one = model.get(client) ?? { held: 0, mayGo: false };
-        model.set(client, { held: one.held + amount, mayGo: one.mayGo || !again });
-      }
-      expect(places.clients).toBe(model.size);
-      const share = (client: string, more: number): number =>
-        ((model.get(client)?.held ?? 0) + more) / weightOf[client as keyof typeof weightOf];
-      const candidates = [...model].filter(([, { mayGo }]) => mayGo).map(([client]) => client);
-      const most = Math.max(...candidates.map((client) => share(client, 0)));
-      const loser = places.inFavourOf(newcomer, weightOf[newcomer], 1);
-      if (loser === null) expect(most).toBeLessThanOrEqual(share(newcomer, 1));
-      else {
-        expect(share(loser.client, 0)).toBe(most);
-        expect(loser.client).not.toBe(newcomer);
-        expect(share(loser.client, 0)).toBeGreaterThan(share(newcomer, 1));
-      }
-    }),
+        expect(places.clients).toBe(model.size);
+        const share = (client: string, more: number): number =>
+          ((model.get(client)?.held ?? 0) + more) / weightOf[client as keyof typeof weightOf];
+        const candidates = [...model]
+          .filter(([, { mayGo, requests }]) => mayGo && (!keepsLast || requests > 1))
+          .map(([client]) => client);
+        const most = Math.max(...candidates.map((client) => share(client, 0)));
+        const loser = places.inFavourOf(newcomer, weightOf[newcomer], 1);
+        if (keepsLast && !model.has(newcomer)) expect(loser !== null).toBe(candidates.length > 0);
+        else if (loser === null) expect(most).toBeLessThanOrEqual(share(newcomer, 1));
+        else expect(share(loser.client, 0)).toBeGreaterThan(share(newcomer, 1));
+        if (loser !== null) {
+          expect(share(loser.client, 0)).toBe(most);
+          expect(loser.client).not.toBe(newcomer);
+        }
+      },
+    ),
   );
 });
 
