@@ -49,7 +49,7 @@ export class MemoryLedger implements Ledger {
   ): Reservation | { retryAt: number } {
     for (const account of accounts) if (account.heldUntil !== 0) account.forgetHold(now);
     const limits = limitsOf(accounts);
-    if (limits.every((limit) => limit.fits(now, amountOf(cost, limit.unit)))) {
+    if (fit(limits, now, cost)) {
       return this.charge(now, accounts, limits, cost, options.outlook);
     }
     return {
@@ -81,11 +81,13 @@ export class MemoryLedger implements Ledger {
   }
 
   sent(reservation: Reservation, now: number): void {
-    each(reservation, (limit, entry) => limit.sent(entry, now));
+    const { limits, entries } = reservation;
+    for (let i = 0; i < limits.length; i++) limits[i]?.sent(entries[i] as Entry, now);
   }
 
   arrived(reservation: Reservation, now: number): void {
-    each(reservation, (limit, entry) => limit.arrived(entry, now));
+    const { limits, entries } = reservation;
+    for (let i = 0; i < limits.length; i++) limits[i]?.arrived(entries[i] as Entry, now);
   }
 
   hint(reservation: Reservation, now: number, hints: readonly LimitHint[]): void {
@@ -110,17 +112,21 @@ export class MemoryLedger implements Ledger {
   ): void {
     if (!reservation.open) return;
     reservation.open = false;
-    each(reservation, (limit, entry) => {
-      limit.settle(entry, now, amountOf(counted, limit.unit));
-      const unreported = amountOf(counted, limit.unit) - amountOf(actual, limit.unit);
+    const { limits, entries } = reservation;
+    for (let i = 0; i < limits.length; i++) {
+      const limit = limits[i] as Limit;
+      const amount = amountOf(counted, limit.unit);
+      limit.settle(entries[i] as Entry, now, amount);
+      const unreported = amount - amountOf(actual, limit.unit);
       if (unreported > 0) limit.withhold?.(now, unreported);
-    });
+    }
   }
 
   release(reservation: Reservation, now: number): void {
     if (!reservation.open) return;
     reservation.open = false;
-    each(reservation, (limit, entry) => limit.release(entry, now));
+    const { limits, entries } = reservation;
+    for (let i = 0; i < limits.length; i++) limits[i]?.release(entries[i] as Entry, now);
   }
 
   healthy(): boolean {
@@ -137,11 +143,8 @@ function limitsOf(accounts: readonly Account[]): readonly Limit[] {
   return accounts.flatMap((account) => account.limits);
 }
 
-function each(reservation: Reservation, run: (limit: Limit, entry: Entry) => void): void {
-  const { limits, entries } = reservation;
-  for (let i = 0; i < limits.length; i++) {
-    const limit = limits[i];
-    const entry = entries[i];
-    if (limit !== undefined && entry !== undefined) run(limit, entry);
-  }
+/** Written out, like all that goes through limits here: a closure for each look costs more than the look. */
+function fit(limits: readonly Limit[], now: number, cost: Readonly<Cost>): boolean {
+  for (const limit of limits) if (!limit.fits(now, amountOf(cost, limit.unit))) return false;
+  return true;
 }

@@ -41,8 +41,8 @@ export interface Outgoing {
   readonly admission: AdmissionRequest;
   /** Sends it in place of the upstream where a WebSocket is asked for. */
   readonly upgrade: Upgrade | null;
-  /** Aborted when the client goes away; looked at only once a request is old enough (see the pipeline). */
-  signal(): AbortSignal;
+  /** As it came in. Its signal is looked at only once a request is old enough (see the pipeline). */
+  readonly request: Request;
 }
 
 /** What sending takes from around it. */
@@ -66,20 +66,9 @@ interface Kept {
  * Resolves with the answer for the client.
  */
 export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Response> {
-  const { core, server } = parts;
+  const { core } = parts;
   const { clock, scheduler, breaker } = core;
-  const { exchange, runtime } = out;
-  const pass = (answer: Response, controller: AbortController): Response | Promise<Response> => {
-    if (answer.status === 101 && out.upgrade !== null)
-      return switchProtocols(answer, out.upgrade, exchange, { server, clock });
-    return relay(answer, exchange, out.dialect, {
-      server,
-      clock,
-      patience: runtime,
-      controller,
-      provider: out.provider,
-    });
-  };
+  const { exchange } = out;
   let { admission } = out;
   let kept: Kept | null = null;
   let overloads = 0;
@@ -94,7 +83,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
         const left = kept.until === null ? 0 : kept.until - clock.now();
         const ms = Math.max(blockedMs ?? outcome?.retryAfterMs ?? 0, left);
         if (ms > 0) setRetryAfter(kept.answer.headers, ms);
-        return pass(kept.answer, kept.controller);
+        return pass(parts, out, kept.answer, kept.controller);
       }
       if (outcome !== null)
         throw new ProxyError(outcome.refused, outcome.message, outcome.retryAfterMs);
@@ -105,7 +94,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     // Of several keys it is the chosen one's quota that this is about.
     if (lease.path !== admission.path) exchange.quota = accountOf(lease);
     if (lease.committed !== null) await lease.committed;
-    if (exchange.isLong) out.signal().throwIfAborted();
+    if (exchange.isLong) exchange.signalOf(out.request).throwIfAborted();
     const leavesAt = clock.now();
     const entered = breaker.enter(exchange.upstream, leavesAt);
     if (entered === null)
@@ -117,7 +106,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     if (isKeyRefused(out, lease, answer)) {
       breaker.released(entered);
       const goesOn = setAside(parts, out, lease, answer.status);
-      if (!goesOn && answer.status === 403) return pass(answer, controller);
+      if (!goesOn && answer.status === 403) return pass(parts, out, answer, controller);
       controller.abort();
       if (!goesOn) throw noKeyAccepted(out, lease);
       admission = again(admission, exchange.startedAt);
@@ -129,7 +118,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
         const account = accountOf(lease);
         if (account !== null) served(parts, lease, account, leavesAt);
       } else breaker.released(entered);
-      return pass(answer, controller);
+      return pass(parts, out, answer, controller);
     }
 
     const now = clock.now();
@@ -142,7 +131,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     const { refusal } = read;
     if (refusal === null) {
       breaker.released(entered);
-      return pass(read.answer, controller);
+      return pass(parts, out, read.answer, controller);
     }
     if (answer.status === 429) core.metrics.upstream429(exchange.upstream);
     const retriable = !(out.body instanceof ReadableStream);
@@ -168,7 +157,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
       kept = { answer: read.answer, controller, until };
       if (!waits) {
         setRetryAfter(read.answer.headers, until - now);
-        return pass(read.answer, controller);
+        return pass(parts, out, read.answer, controller);
       }
       goAgain();
       continue;
@@ -176,14 +165,32 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     breaker.failed(entered, account?.spec.label ?? null, refusal.waitMs);
     kept = { answer: read.answer, controller, until: null };
     if (refusal.kind !== "overload" || !retriable || ++overloads >= mostOverloadTries)
-      return pass(read.answer, controller);
+      return pass(parts, out, read.answer, controller);
     const waitMs = Math.max(refusal.waitMs ?? 0, overloadWait(overloads));
-    if (now + waitMs > deadlineAt) return pass(read.answer, controller);
+    if (now + waitMs > deadlineAt) return pass(parts, out, read.answer, controller);
     goAgain();
     const pausedAt = clock.now();
-    await sleep(core, now + waitMs, out.signal());
+    await sleep(core, now + waitMs, exchange.signalOf(out.request));
     exchange.paused(clock.now() - pausedAt);
   }
+}
+
+/** Passes an answer on to the client, or switches to what it offers. */
+function pass(
+  { core: { clock }, server }: DispatchParts,
+  { exchange, dialect, provider, runtime, upgrade }: Outgoing,
+  answer: Response,
+  controller: AbortController,
+): Response | Promise<Response> {
+  if (answer.status === 101 && upgrade !== null)
+    return switchProtocols(answer, upgrade, exchange, { server, clock });
+  return relay(answer, exchange, dialect, {
+    server,
+    clock,
+    patience: runtime,
+    controller,
+    provider,
+  });
 }
 
 /** Ends a try that the upstream has answered with `status`, as the provider counts it; another will follow. */
@@ -208,7 +215,7 @@ async function send(
 ): Promise<Response> {
   const { exchange, runtime, headers } = out;
   exchange.call = controller;
-  if (exchange.isLong) follow(out.signal(), controller);
+  if (exchange.isLong) follow(exchange.signalOf(out.request), controller);
   const key = runtime.keyOf(lease.path);
   if (key !== null) setKey(headers, out.provider, key);
   try {

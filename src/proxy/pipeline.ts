@@ -223,7 +223,7 @@ export class Pipeline {
       admission: new Ask(incoming, exchange, needs, () =>
         needsAnew(runtime, route, call?.model ?? "", exchange),
       ),
-      signal: () => exchange.signalOf(request),
+      request,
       upgrade,
     });
   }

@@ -172,14 +172,21 @@ function shortened(model: string): string {
 
 /** Whether a quota needs to know what a call says: its model or its tokens. */
 function needsCall(candidates: readonly QuotaCandidate<QuotaConfig>[]): boolean {
-  return candidates.some(({ quota }) => {
-    const { models, per, rps, rpm, rph, rpd, max_concurrency, ...rest } = quota;
-    const { tpm, tph, tpd, input_tpm, output_tpm, total_tpm } = rest;
-    const tokens = [tpm, tph, tpd, input_tpm, output_tpm, total_tpm].some(
-      (limit) => limit !== null,
-    );
-    return tokens || per.includes("model") || !models.includes("*");
-  });
+  let needs = whetherNeeded.get(candidates);
+  if (needs === undefined) {
+    needs = candidates.some(callDecides);
+    whetherNeeded.set(candidates, needs);
+  }
+  return needs;
+}
+
+/** Remembered: a host's candidates are the same for one request after another. */
+const whetherNeeded = new WeakMap<readonly QuotaCandidate<QuotaConfig>[], boolean>();
+
+function callDecides({ quota }: QuotaCandidate<QuotaConfig>): boolean {
+  const { models, per, tpm, tph, tpd, input_tpm, output_tpm, total_tpm } = quota;
+  const tokens = [tpm, tph, tpd, input_tpm, output_tpm, total_tpm].some((limit) => limit !== null);
+  return tokens || per.includes("model") || !models.includes("*");
 }
 
 /** The limits that a request meets; of several keys, all of which have the same, those of one. */

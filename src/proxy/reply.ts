@@ -1,3 +1,4 @@
+import type { Lease } from "../admission/lease.ts";
 import type { SeatEnd } from "../cache/coalescer.ts";
 import type { Recording } from "../cache/recorder.ts";
 import type { AnswerHead } from "../cache/stored.ts";
@@ -70,17 +71,20 @@ export function relay(
     estimate !== null && lease !== null && answer.ok
       ? answerReader(dialect, estimate, lease.reserved, headers, exchange.streamed)
       : null;
+  stripResponseHeaders(headers, fields);
+  const { asking } = exchange;
+  if (reader === null && asking === null && mayHandOver(exchange, fields)) {
+    setOwnHeaders(headers, exchange, server, exchange.firstByteAt ?? clock.now(), fields);
+    exchange.replied();
+    exchange.finish(status, outcomeOf(status), chargedWithout(status, provider, lease));
+    return answer;
+  }
   const settle = (settlement: Settlement | null): void => {
     if (settlement?.usage && settlement.sound)
       estimate?.learn(settlement.usage, settlement.stoppedForLength, exchange.upstreamMs);
-    const charged = settlement?.charged ?? chargedWithout();
+    const charged = settlement?.charged ?? chargedWithout(status, provider, lease);
     exchange.finish(status, outcomeOf(status), charged, settlement?.counted ?? charged);
   };
-  /** What an answer that says nothing about tokens costs; null: as reserved. */
-  const chargedWithout = (): Readonly<Cost> | null =>
-    status < 400 ? null : chargeFailed(provider, status, lease?.reserved ?? oneRequest);
-  stripResponseHeaders(headers, fields);
-  const { asking } = exchange;
   // As the upstream sent it: what is added below is for this client alone.
   const head = asking && { status, statusText, headers: new Headers(headers) };
   const recording = asking && head && record(asking, exchange, head, provider);
@@ -94,11 +98,6 @@ export function relay(
     else settle(settlement);
   };
   setOwnHeaders(headers, exchange, server, exchange.firstByteAt ?? clock.now(), fields);
-  if (reader === null && asking === null && mayHandOver(exchange, fields)) {
-    exchange.replied();
-    settle(null);
-    return answer;
-  }
   const flight = asking?.flight ?? null;
   const finish = (opened: OpenedBody): Response => {
     exchange.replied();
@@ -110,6 +109,15 @@ export function relay(
   const onChunk = bothOf(reader, recording);
   const opened = openBody(answer, fields, patience, { onChunk, onEnd }, controller);
   return opened instanceof Promise ? opened.then(finish) : finish(opened);
+}
+
+/** What an answer that says nothing about tokens costs; null: as reserved. */
+function chargedWithout(
+  status: number,
+  provider: Provider,
+  lease: Lease | null,
+): Readonly<Cost> | null {
+  return status < 400 ? null : chargeFailed(provider, status, lease?.reserved ?? oneRequest);
 }
 
 /**

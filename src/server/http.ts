@@ -1,6 +1,7 @@
-import { OperationError } from "../errors.ts";
+import { OperationError, ProxyError } from "../errors.ts";
 import type { Connection } from "../proxy/pipeline.ts";
 import type { Upgrade } from "../proxy/upgrade.ts";
+import { generic } from "../provider/generic.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Certificate } from "./tls.ts";
 import { createUpgrade, OpenWebSockets, webSocketHandler } from "./websocket-upgrade.ts";
@@ -139,6 +140,20 @@ class BunConnection implements Connection {
   }
 }
 
+/** In place of an answer that was left to the runtime and had broken off before any of it was sent. */
+function brokenOff(): Response {
+  const message = "The upstream broke off its answer.";
+  const error = new ProxyError("UPSTREAM_UNREACHABLE", message);
+  const id = crypto.randomUUID();
+  const headers = {
+    "content-type": "application/json",
+    "x-cooldown-error": error.code,
+    "x-cooldown-request-id": id,
+    "x-request-id": id,
+  };
+  return new Response(generic.errorBody(error, id), { status: error.status, headers });
+}
+
 function serve(
   options: ServeOptions,
   hostname: string,
@@ -158,6 +173,7 @@ function serve(
       development: false,
       websocket: webSocketHandler,
       ...(options.tls === null ? {} : { tls: options.tls }),
+      error: brokenOff,
       fetch(request, server) {
         const connection = new BunConnection(request, server, idleSeconds, options.webSockets);
         return options.handle(request, connection);
