@@ -137,11 +137,6 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     const retriable = !(out.body instanceof ReadableStream);
     admission = again(admission, exchange.startedAt);
     const { deadlineAt } = admission.again ?? { deadlineAt: now };
-    /** This try is over, and the request will go again: a call whose answer has not ended is ended. */
-    const goAgain = (): void => {
-      if (!read.whole) controller.abort();
-      settleTry(core, out, lease, answer.status, refusal.reason);
-    };
 
     if (refusal.kind === "rate_limit" && account !== null) {
       const until = holdUntil(parts, account, refusal, now);
@@ -159,7 +154,9 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
         setRetryAfter(read.answer.headers, until - now);
         return pass(parts, out, read.answer, controller);
       }
-      goAgain();
+      // A call whose answer has not ended is ended.
+      if (!read.whole) controller.abort();
+      settleTry(core, out, lease, answer.status, refusal.reason);
       continue;
     }
     breaker.failed(entered, account?.spec.label ?? null, refusal.waitMs);
@@ -168,7 +165,8 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
       return pass(parts, out, read.answer, controller);
     const waitMs = Math.max(refusal.waitMs ?? 0, overloadWait(overloads));
     if (now + waitMs > deadlineAt) return pass(parts, out, read.answer, controller);
-    goAgain();
+    if (!read.whole) controller.abort();
+    settleTry(core, out, lease, answer.status, refusal.reason);
     const pausedAt = clock.now();
     await sleep(core, now + waitMs, exchange.signalOf(out.request));
     exchange.paused(clock.now() - pausedAt);

@@ -20,6 +20,7 @@ import type { BodyEnd, OpenedBody, Patience } from "../upstream/relay.ts";
 import { isSmall, openBody, toBody } from "../upstream/relay.ts";
 import type { Asking, Found } from "./asking.ts";
 import type { Exchange } from "./exchange.ts";
+import type { SideReader } from "./decode.ts";
 import type { Settlement } from "./settle.ts";
 import { answerReader } from "./settle.ts";
 
@@ -38,7 +39,8 @@ export function setOwnHeaders(
   headers.set("x-cooldown-request-id", exchange.id);
   if (fields["x-request-id"] === undefined) headers.set("x-request-id", exchange.id);
   if (exchange.cacheResult !== null) headers.set("x-cache", exchange.cacheResult);
-  headers.set("x-cooldown-wait", (exchange.waitedMs / 1_000).toFixed(3));
+  const { waitedMs } = exchange;
+  headers.set("x-cooldown-wait", waitedMs === 0 ? "0.000" : (waitedMs / 1_000).toFixed(3));
   if (exchange.estimate !== null) {
     headers.set("x-cooldown-tokens", String(exchange.lease?.reserved.total_tokens ?? 0));
   }
@@ -62,9 +64,9 @@ export function relay(
   answer: Response,
   exchange: Exchange,
   dialect: Dialect,
-  { server, clock, patience, controller, provider }: RelayParts,
+  parts: RelayParts,
 ): Response | Promise<Response> {
-  const { status, statusText, headers } = answer;
+  const { status, headers } = answer;
   const { estimate, lease } = exchange;
   const fields = fieldsOf(headers);
   const reader =
@@ -72,13 +74,25 @@ export function relay(
       ? answerReader(dialect, estimate, lease.reserved, headers, exchange.streamed)
       : null;
   stripResponseHeaders(headers, fields);
-  const { asking } = exchange;
-  if (reader === null && asking === null && mayHandOver(exchange, fields)) {
-    setOwnHeaders(headers, exchange, server, exchange.firstByteAt ?? clock.now(), fields);
-    exchange.replied();
-    exchange.finish(status, outcomeOf(status), chargedWithout(status, provider, lease));
-    return answer;
-  }
+  if (reader !== null || exchange.asking !== null || !mayHandOver(exchange, fields))
+    return passOn(answer, exchange, fields, reader, parts);
+  const now = exchange.firstByteAt ?? parts.clock.now();
+  setOwnHeaders(headers, exchange, parts.server, now, fields);
+  exchange.replied();
+  exchange.finish(status, outcomeOf(status), chargedWithout(status, parts.provider, lease));
+  return answer;
+}
+
+/** Passes an answer on piece by piece, for all who read along. */
+function passOn(
+  answer: Response,
+  exchange: Exchange,
+  fields: Fields,
+  reader: SideReader<Settlement> | null,
+  { server, clock, patience, controller, provider }: RelayParts,
+): Response | Promise<Response> {
+  const { status, statusText, headers } = answer;
+  const { estimate, lease, asking } = exchange;
   const settle = (settlement: Settlement | null): void => {
     if (settlement?.usage && settlement.sound)
       estimate?.learn(settlement.usage, settlement.stoppedForLength, exchange.upstreamMs);
