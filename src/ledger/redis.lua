@@ -149,11 +149,13 @@ local function unknown() -- what a process has to know that Redis does not know 
   if packed then redis.call('HSET', key, '=', cmsgpack.pack(s)) end
   return cjson.encode({ status = 'unknown', now = num(now), inc = s.inc })
 end
+local me = s.procs[m.id]
+-- Its answer was lost. Nothing may have changed by then: what is not packed again does not go with the slices.
+if me and me.q == m.n and me.x > now then return me.r end
 for id, p in pairs(s.procs) do
   if p.x <= now then bury(id, p) end
 end
-local me = s.procs[m.id]
-if me and me.q == m.n then return me.r end -- its answer was lost
+me = s.procs[m.id]
 if m.hello then
   if m.knew and m.knew ~= s.inc then return unknown() end
 elseif not me or me.q ~= m.n - 1 then return unknown() end

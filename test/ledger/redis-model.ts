@@ -65,9 +65,9 @@ export class RedisModel {
     };
     const now = Math.max(at, s.at);
     s.at = now;
-    for (const [id, peer] of s.peers) if (peer.x <= now) bury(s, id, peer, now);
     const known = s.peers.get(m.id);
-    if (known?.q === m.n) return JSON.parse(known.reply) as Reply;
+    if (known?.q === m.n && known.x > now) return JSON.parse(known.reply) as Reply;
+    for (const [id, peer] of s.peers) if (peer.x <= now) bury(s, id, peer, now);
     const unknown = m.hello
       ? m.knew !== undefined && m.knew !== s.inc
       : s.peers.get(m.id)?.q !== m.n - 1;

@@ -102,6 +102,26 @@ describe.skipIf(!hasRedis)("the script in a real Redis", async () => {
     );
   }, 60_000);
 
+  test("what a dead process held is counted once, though it is found where an answer is said again", async () => {
+    const client = server?.client();
+    const say = async (id: string, n: number, at: number, part: Partial<LimitMessage>) => {
+      const message: Message = {
+        ...{ id, n, hello: n === 1, inc: "one", name: "a", ttl: 10_000, ch: "news" },
+        ...{ ask: part.min !== undefined, more: false, L: [{ ...window, ...part }] },
+      };
+      const args = [script, "1", "{again}", JSON.stringify(message), String(start + at)];
+      return JSON.parse(String(await client?.send("EVAL", args))) as Reply;
+    };
+    await say("dead", 1, 0, { min: 5, max: 5 });
+    await say("alive", 1, 9_000, {});
+    await say("alive", 1, 10_000, {});
+    const before = await say("alive", 2, 15_000, { n: [[(start + 15_000) / 100, 4]] });
+    expect(Number(before.L[0]?.[1])).toBe(9);
+    await say("alive", 3, 24_000, {});
+    const after = await say("alive", 1, 72_000, {});
+    expect(Number(after.L[0]?.[1])).toBe(4);
+  });
+
   test("its state goes by itself", async () => {
     const client = server?.client();
     const message: Message = {
