@@ -5,7 +5,8 @@ import type { Clock } from "../src/clock.ts";
 import { Board } from "../src/ledger/redis-board.ts";
 import { shareCircuits } from "../src/store.ts";
 import { FakeClock } from "./clock.ts";
-import { ModelStore, RedisModel } from "./ledger/redis-model.ts";
+import { ModelStore } from "./ledger/model-store.ts";
+import { RedisModel } from "./ledger/redis-model.ts";
 
 const openMs = 60_000;
 

@@ -18,9 +18,9 @@ import {
   pollMs,
   gapsPerWindow,
   longestGapMs,
-  quietMs,
 } from "./redis-pace.ts";
 import type { Gate, Mode, SharedLimit } from "./redis-shared.ts";
+import { Session } from "./redis-session.ts";
 import { SharedTurns } from "./redis-turns.ts";
 
 /**
@@ -33,11 +33,7 @@ export class AccountLink implements Gate {
   #account: Account | null = null;
   /** Those in force, and those that are not but still have something charged. */
   #limits: SharedLimit[] = [];
-  #session = 0;
-  #number = 0;
-  #incarnation: string | null = null;
-  /** Redis has forgotten everything, and does not know yet that we know. */
-  #isLost = false;
+  readonly #session: Session;
   readonly #courier: Courier;
   #isDeferred = false;
   #wanted: Map<SharedLimit, Need> | null = null;
@@ -63,6 +59,7 @@ export class AccountLink implements Gate {
   constructor(host: LinkHost, name: string) {
     this.#host = host;
     this.#name = name;
+    this.#session = new Session(host.id);
     this.#courier = new Courier(host, name, (sending, reply) => this.#heard(sending, reply));
   }
 
@@ -165,7 +162,7 @@ export class AccountLink implements Gate {
     this.retryAt = -Infinity;
     if (this.#courier.sending !== null) this.#courier.again();
     // It may have forgotten what we used, and others may ask for it now.
-    else if (this.#number > 0) this.#flush();
+    else if (this.#session.isOpen) this.#flush();
   }
 
   /**
@@ -199,7 +196,8 @@ export class AccountLink implements Gate {
   /** Gives everything back and says nothing more. */
   close(): void {
     for (const limit of this.#limits) limit.giveBack();
-    if (this.mode === "shared" && this.#courier.sending === null && this.#number > 0) this.#flush();
+    if (this.mode === "shared" && this.#courier.sending === null && this.#session.isOpen)
+      this.#flush();
     this.#cancelTimer();
     this.#timerAt = -Infinity;
   }
@@ -245,18 +243,11 @@ export class AccountLink implements Gate {
       for (const limit of this.#limits) limit.giveBack();
     const current = this.#current();
     for (const limit of this.#limits) if (!current.includes(limit)) limit.giveBack();
-    if (now >= this.#liveUntil && this.#number > 0 && !this.#isBusy) {
-      this.#number = 0;
-      this.#session++;
-    }
+    if (now >= this.#liveUntil && this.#session.isOpen && !this.#isBusy) this.#session.end();
     const parts = this.#limits.map((limit) => ({ limit, message: limit.take(now) }));
     this.#limits = this.#limits.filter((limit) => current.includes(limit) || limit.busy);
-    const hello = this.#number === 0;
     const message: Message = {
-      id: this.id,
-      n: ++this.#number,
-      hello,
-      inc: crypto.randomUUID(),
+      ...this.#session.next(now, this.#host.backAt),
       name: this.#name,
       ttl: ttlMs,
       ask: wanted !== null,
@@ -264,9 +255,6 @@ export class AccountLink implements Gate {
       ch: this.#host.channel,
       L: parts.map((part) => part.message),
     };
-    if (hello && this.#incarnation !== null) message.knew = this.#incarnation;
-    if (this.#isLost) message.again = quietMs;
-    this.#isLost = false;
     if (this.#drops && wanted === null) message.drop = true;
     this.#drops = false;
     if (wanted !== null) {
@@ -288,7 +276,7 @@ export class AccountLink implements Gate {
 
   /** What Redis knows this process by, in this account. */
   get id(): string {
-    return `${this.#host.id}.${this.#session}`;
+    return this.#session.id;
   }
 
   #heard(sending: Sending, text: string): void {
@@ -303,7 +291,7 @@ export class AccountLink implements Gate {
     const now = this.#host.now();
     if (reply.status === "unknown") return this.#renew(sending, reply.inc);
     this.#host.heard(sending.at, now, Number(reply.now));
-    this.#incarnation = reply.inc;
+    this.#session.answered(reply.inc, sending.at + reply.keep);
     this.#others = reply.others;
     this.#liveUntil = sending.at + ttlMs - safetyMs;
     if (reply.others > 0) this.#tightUntil = now + tightMs;
@@ -338,14 +326,11 @@ export class AccountLink implements Gate {
 
   /** Redis does not know us any more: begins anew, with all that it has to know. */
   #renew(sending: Sending, incarnation: string): void {
-    this.#isLost = this.#incarnation !== null && incarnation !== this.#incarnation;
-    this.#incarnation = null;
+    const isLost = this.#session.unknown(incarnation, this.#host.now());
     for (const limit of this.#limits) {
       const message = sending.parts.find((part) => part.limit === limit)?.message ?? null;
-      limit.renew(this.#isLost, message, sending.tries > 1);
+      limit.renew(isLost, message, sending.tries > 1);
     }
-    this.#session++;
-    this.#number = 0;
     this.#refused = new Map();
     this.retryAt = -Infinity;
     this.#liveUntil = -Infinity;

@@ -79,6 +79,8 @@ export interface Reply {
   claim: boolean;
   /** In how many ms to ask again; -1 where time alone does not tell. */
   wait: string;
+  /** For how long Redis keeps all this if nobody says anything more, ms; then nothing of it counts any more. */
+  keep: number;
   /** Of each limit: granted, counted in all, held by others; of turns the first one's base and what was before, µs. */
   L: [granted: number, used: string, others: string, base: string, before: string][];
 }

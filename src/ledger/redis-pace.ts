@@ -42,6 +42,8 @@ export interface LinkHost {
   /** Something that is unique to this process. */
   readonly id: string;
   readonly channel: string;
+  /** When Redis was last there again, our time: it may have forgotten what it knew. */
+  readonly backAt: number;
   now(): number;
   at(at: number, run: () => void): () => void;
   /** Runs a function when the present event-loop turn has handled its input. */

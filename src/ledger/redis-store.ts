@@ -9,7 +9,7 @@ import script from "./redis.lua" with { type: "text" };
 const againMs = 500;
 const connectMs = 1_000;
 /** Processes that were not heard of for so long are gone, ms. */
-const memberMs = 6_000;
+export const memberMs = 6_000;
 
 /**
  * Counts the processes, and tells all where their number has changed: KEYS[1] their times; ARGV[1] this one; ARGV[2] how
@@ -19,16 +19,17 @@ const members = `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local changes
+local added = 0
 if ARGV[2] == '0' then
   changes = redis.call('ZREM', KEYS[1], ARGV[1])
 else
-  changes = redis.call('ZADD', KEYS[1], now, ARGV[1])
-  changes = changes + redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+  added = redis.call('ZADD', KEYS[1], now, ARGV[1])
+  changes = added + redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
   redis.call('PEXPIRE', KEYS[1], ARGV[2] * 2)
 end
 local count = redis.call('ZCARD', KEYS[1])
 if changes > 0 then redis.call('PUBLISH', ARGV[3], '# ' .. count) end
-return count`;
+return { count, added }`;
 
 /**
  * Has all give back what they hold of KEYS[1], or forget it: ARGV[1] the channel for news; ARGV[2] the news; ARGV[3]
@@ -70,8 +71,8 @@ export interface RedisStore {
   forget(account: string, done: () => void): void;
   /** Gives up the connection to the node of a cluster that has `account`, which says nothing. */
   giveUp(account: string): void;
-  /** Says that process `id` is here; the answer is how many there are. */
-  pulse(id: string, done: (count: number | null) => void): void;
+  /** Says that process `id` is here; the answer is how many there are, and whether it was not known to be one. */
+  pulse(id: string, done: (count: number | null, isNew: boolean) => void): void;
   /** Puts an entry on the board, if none of a higher rank is there; where Redis does not hear it, nothing happens. */
   post(entry: Entry): void;
   /** All that stands on the board, as a JSON array; null if there is no answer. */
@@ -182,12 +183,13 @@ export class RedisServer implements RedisStore {
     node?.then((found) => found.close()).catch(() => undefined);
   }
 
-  pulse(id: string, done: (count: number | null) => void): void {
+  pulse(id: string, done: (count: number | null, isNew: boolean) => void): void {
     this.#id = id;
     const key = `${this.#prefix}members`;
-    this.#track(this.#run(this.#members, key, [id, String(memberMs), this.channel]), (count) =>
-      done(count === null ? null : Number(count)),
-    );
+    this.#track(this.#run(this.#members, key, [id, String(memberMs), this.channel]), (reply) => {
+      const [count = NaN, added] = (reply ?? "").split(",").map(Number);
+      done(reply === null ? null : count, added === 1);
+    });
   }
 
   post(entry: Entry): void {

@@ -152,9 +152,13 @@ end
 local me = s.procs[m.id]
 -- Its answer was lost. Nothing may have changed by then: what is not packed again does not go with the slices.
 if me and me.q == m.n and me.x > now then return me.r end
+local dead = {}
 for id, p in pairs(s.procs) do
-  if p.x <= now then bury(id, p) end
+  if p.x <= now then dead[#dead + 1] = { id, p } end
 end
+-- The first to go first: a bucket takes nothing back from before its oldest slot.
+table.sort(dead, function(a, b) return a[2].x < b[2].x or a[2].x == b[2].x and a[1] < b[1] end)
+for _, d in ipairs(dead) do bury(d[1], d[2]) end
 me = s.procs[m.id]
 if m.hello then
   if m.knew and m.knew ~= s.inc then return unknown() end
@@ -163,7 +167,7 @@ me = me or {}
 s.procs[m.id] = me
 
 -- What is reported.
-local longest, all = 0, {}
+local all = {}
 for i, d in ipairs(m.L) do
   local l = s.limits[d.k]
   if not l then
@@ -174,7 +178,6 @@ for i, d in ipairs(m.L) do
   end
   if d.lim then
     l.lim, l.win, l.sl, l.sp, l.mar = d.lim, d.win, d.sl, d.sp, d.mar
-    longest = max(longest, (d.win or 0) * 1.2)
   end
   if d.hold then hold(l, m.id, d.hold) end
   for _, event in ipairs(d.n or {}) do
@@ -190,7 +193,7 @@ for i, d in ipairs(m.L) do
     if l.iv and l.iv ~= d.iv and ahead > 0 then l.tat = l.moved + math.ceil(ahead * d.iv / l.iv) end
     l.iv = d.iv
   end
-  if d.tat then l.tat = max(l.tat or 0, d.tat) end
+  if d.tat then l.tat, l.moved = max(l.tat or 0, d.tat), l.moved or floor(now * 1000) end
   for _, pair in ipairs(d.undo or {}) do
     if l.tat == pair[2] then l.tat = pair[1] end
   end
@@ -307,11 +310,18 @@ for i, d in ipairs(m.L) do
   local l, g = all[i], grants[i] or { 0 }
   L[i] = { g[1], num(l.u), num(l.H - (l.h[m.id] or 0)), num(g[2] or 0), num(g[3] or 0) }
 end
+-- It is kept until nothing of it counts any more: a bucket may have more in it than drains within a window.
+local keep = m.ttl * 2
+for _, l in pairs(s.limits) do
+  if l.t == 'l' then keep = max(keep, (l.tat or 0) / 1000 - now)
+  elseif l.win then keep = max(keep, l.win * 1.2 * (l.t == 'b' and max(1, (l.u + l.H) / l.lim) or 1)) end
+end
+keep = floor(min(keep + m.ttl + 5000, 1e12))
 me.q, me.x = m.n, now + m.ttl
 me.r = cjson.encode({
   status = 'ok', now = num(now), inc = s.inc, ok = ok or false, others = others, claim = me.c ~= nil,
-  wait = known and num(wake - now) or '-1', L = L,
+  wait = known and num(wake - now) or '-1', keep = keep, L = L,
 })
 redis.call('HSET', key, '=', cmsgpack.pack(s))
-redis.call('PEXPIRE', key, floor(max(longest, m.ttl * 2) + m.ttl + 5000))
+redis.call('PEXPIRE', key, keep)
 return me.r

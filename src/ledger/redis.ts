@@ -12,6 +12,7 @@ import type { LinkHost } from "./redis-pace.ts";
 import { deadMs, silenceMs } from "./redis-pace.ts";
 import type { Mode } from "./redis-shared.ts";
 import type { RedisStore } from "./redis-store.ts";
+import { memberMs } from "./redis-store.ts";
 import { ToldAccounts } from "./redis-told.ts";
 
 /** How often processes count each other, and how often silence is looked at, ms. */
@@ -71,6 +72,10 @@ export class RedisLedger implements Ledger {
   /** Redis's time less ours: no less than it is, by the last samples, and by those before. */
   #offset = { now: Infinity, before: Infinity, since: -Infinity };
   #pulsedAt = -Infinity;
+  /** When a pulse was answered last. */
+  #countedAt = -Infinity;
+  /** When Redis was there again last; null before its first connection. */
+  #backAt: number | null = null;
   #cancelTimer: () => void = () => undefined;
   #isOpen = true;
 
@@ -93,8 +98,7 @@ export class RedisLedger implements Ledger {
     store.onCount = (count) => void (this.#parts = Math.max(1, count));
     store.onConnect = () => {
       this.#pulse();
-      this.board.connected();
-      if (this.#isUp) for (const link of this.#links.values()) link.connected();
+      this.#returned();
     };
     store.open();
     this.#watch();
@@ -248,6 +252,7 @@ export class RedisLedger implements Ledger {
     const clock = this.#clock;
     const mode = (): Mode => this.#mode;
     const parts = (): number => this.#parts;
+    const backAt = (): number => this.#backAt ?? -Infinity;
     return {
       get mode() {
         return mode();
@@ -258,6 +263,9 @@ export class RedisLedger implements Ledger {
       },
       id,
       channel: store.channel,
+      get backAt() {
+        return backAt();
+      },
       now: () => clock.now(),
       at: (at, run) => clock.at(at, run),
       defer,
@@ -299,11 +307,22 @@ export class RedisLedger implements Ledger {
   #pulse(): void {
     if (!this.#isOpen) return;
     this.#pulsedAt = this.#clock.now();
-    this.#store.pulse(this.host.id, (parts) => {
+    this.#store.pulse(this.host.id, (parts, isNew) => {
       if (parts === null || !this.#isOpen) return;
+      const now = this.#clock.now();
+      // It knew us a moment ago: somebody has emptied it.
+      if (isNew && this.#isUp && now - this.#countedAt < memberMs) this.#returned();
+      this.#countedAt = now;
       this.#parts = Math.max(1, parts);
       if (!this.#isUp) this.#switch(true, "");
     });
+  }
+
+  /** Redis is there, perhaps with nothing in it. */
+  #returned(): void {
+    this.#backAt = this.#backAt === null ? -Infinity : this.#clock.now();
+    this.board.connected();
+    if (this.#isUp) for (const link of this.#links.values()) link.connected();
   }
 
   #watch(): void {

@@ -10,7 +10,8 @@ import { RedisServer } from "../../src/ledger/redis-store.ts";
 import type { OnFailure } from "../../src/ledger/redis.ts";
 import { RedisLedger } from "../../src/ledger/redis.ts";
 import { FakeClock } from "../clock.ts";
-import { ModelStore, RedisModel } from "../ledger/redis-model.ts";
+import { ModelStore } from "../ledger/model-store.ts";
+import { RedisModel } from "../ledger/redis-model.ts";
 import { hasRedis, startRedis } from "../ledger/redis-server.ts";
 
 const base: ClientLimitsConfig = {

@@ -10,7 +10,8 @@ import { SqliteLedger } from "../../src/ledger/sqlite.ts";
 import type { LimitSpec, LimitUsage } from "../../src/limit/limit.ts";
 import { openDatabase } from "../../src/storage/sqlite.ts";
 import { FakeClock } from "../clock.ts";
-import { ModelStore, RedisModel } from "../ledger/redis-model.ts";
+import { ModelStore } from "../ledger/model-store.ts";
+import { RedisModel } from "../ledger/redis-model.ts";
 import { account, bucket, leaky, rpm, slots, tokens, tpm } from "../ledger/costs.ts";
 
 /** Every ledger there is. A further one is a row here. */

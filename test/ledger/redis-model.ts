@@ -1,6 +1,6 @@
 import type { LimitMessage, Message, Reply } from "../../src/ledger/redis-message.ts";
 import type { Entry } from "../../src/ledger/redis-board.ts";
-import type { News, RedisStore } from "../../src/ledger/redis-store.ts";
+import type { RedisStore } from "../../src/ledger/redis-store.ts";
 
 interface Level {
   t: LimitMessage["t"];
@@ -30,6 +30,8 @@ interface Peer {
 interface State {
   inc: string;
   at: number;
+  /** When it is forgotten if nobody says anything more, ms. */
+  until: number;
   peers: Map<string, Peer>;
   levels: Map<string, Level>;
   told: number;
@@ -49,6 +51,8 @@ export class RedisModel {
   readonly states = new Map<string, State>();
   /** What stands on the board, by topic. */
   readonly board = new Map<string, Entry>();
+  /** Processes that have said that they are there. */
+  readonly members = new Set<string>();
   /** Those that hear the news. */
   readonly stores: RedisStore[] = [];
 
@@ -56,6 +60,7 @@ export class RedisModel {
     const s: State = this.states.get(key) ?? {
       inc: m.inc,
       at: 0,
+      until: Infinity,
       peers: new Map(),
       levels: new Map(),
       told: -Infinity,
@@ -67,7 +72,9 @@ export class RedisModel {
     s.at = now;
     const known = s.peers.get(m.id);
     if (known?.q === m.n && known.x > now) return JSON.parse(known.reply) as Reply;
-    for (const [id, peer] of s.peers) if (peer.x <= now) bury(s, id, peer, now);
+    const dead = [...s.peers].filter(([, { x }]) => x <= now);
+    dead.sort(([a, { x }], [b, { x: y }]) => x - y || (a < b ? -1 : 1));
+    for (const [id, peer] of dead) bury(s, id, peer, now);
     const unknown = m.hello
       ? m.knew !== undefined && m.knew !== s.inc
       : s.peers.get(m.id)?.q !== m.n - 1;
@@ -142,6 +149,7 @@ export class RedisModel {
       others,
       claim: me.claim !== null,
       wait: knows ? String(wake - now) : "-1",
+      keep: keepMs(s, m, now),
       L: levels.map((level, i) => {
         const [g, base, old] = grants[i] ?? [0, 0, 0];
         const counted = sum(level.slices.values());
@@ -149,6 +157,7 @@ export class RedisModel {
         return [g, String(counted), String(theirs), String(base), String(old)];
       }),
     };
+    s.until = now + reply.keep;
     me.q = m.n;
     me.x = now + m.ttl;
     me.reply = JSON.stringify(reply);
@@ -241,9 +250,21 @@ function report(s: State, m: Message, d: LimitMessage, now: number): Level {
       level.tat = level.moved + Math.ceil((ahead * d.iv) / level.iv);
     level.iv = d.iv;
   }
-  if (d.tat !== undefined) level.tat = Math.max(level.tat, d.tat);
+  if (d.tat !== undefined) {
+    level.tat = Math.max(level.tat, d.tat);
+    if (level.moved === 0) level.moved = Math.floor(now * 1_000);
+  }
   for (const [old, after] of d.undo ?? []) if (level.tat === after) level.tat = old;
   return level;
+}
+
+function keepMs(s: State, m: Message, now: number): number {
+  const each = [...s.levels.values()].map((level) => {
+    if (level.t === "l") return level.tat / 1_000 - now;
+    if (level.t === "b") return level.win * 1.2 * Math.max(1, usedOf(level) / level.lim);
+    return level.win * 1.2;
+  });
+  return Math.floor(Math.max(2 * m.ttl, ...each) + m.ttl + 5_000);
 }
 
 function hold(level: Level, id: string, amount: number): void {
@@ -328,64 +349,4 @@ function grantTurns(
   level.tat = base + g * iv;
   level.moved = us;
   return [g, base, old];
-}
-
-/** A store in this process that answers at once: a network without a delay. */
-export class ModelStore implements RedisStore {
-  readonly channel = "news";
-  onNews: (news: News) => void = () => undefined;
-  onCount: (count: number) => void = () => undefined;
-  onPost: (entry: string) => void = () => undefined;
-  onConnect: () => void = () => undefined;
-  isConnected = true;
-  silentSince: number | null = null;
-  reason = "";
-  readonly #model: RedisModel;
-  readonly #now: () => number;
-
-  constructor(model: RedisModel, now: () => number) {
-    this.#model = model;
-    model.stores.push(this);
-    this.#now = now;
-  }
-
-  open(): void {
-    this.onConnect();
-  }
-
-  reopen(): void {}
-
-  exchange(account: string, message: string, done: (reply: string | null) => void): void {
-    const reply = this.#model.run(account, JSON.parse(message) as Message, this.#now());
-    done(JSON.stringify(reply));
-  }
-
-  recall(account: string): void {
-    for (const store of this.#model.stores) store.onNews({ to: "*", account });
-  }
-
-  forget(account: string, done: () => void): void {
-    this.#model.states.delete(account);
-    for (const store of this.#model.stores) store.onNews({ to: "-", account });
-    done();
-  }
-
-  giveUp(): void {}
-
-  pulse(_id: string, done: (count: number | null) => void): void {
-    done(this.#model.stores.length);
-  }
-
-  post(entry: Entry): void {
-    this.#model.post(entry, this.#now());
-  }
-
-  readBoard(done: (entries: string | null) => void): void {
-    const all = [...this.#model.board.values()].filter(({ until }) => until > this.#now());
-    done(JSON.stringify(all));
-  }
-
-  close(): Promise<void> {
-    return Promise.resolve();
-  }
 }

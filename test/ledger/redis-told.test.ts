@@ -9,7 +9,8 @@ import { RedisLedger } from "../../src/ledger/redis.ts";
 import type { LimitHint } from "../../src/limit/limit.ts";
 import { FakeClock } from "../clock.ts";
 import { account, rpm, tokens } from "./costs.ts";
-import { ModelStore, RedisModel } from "./redis-model.ts";
+import { ModelStore } from "./model-store.ts";
+import { RedisModel } from "./redis-model.ts";
 import { hasRedis, startRedis } from "./redis-server.ts";
 
 const spec = account("quota", [rpm(100)], { learns: true });

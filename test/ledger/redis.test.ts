@@ -7,93 +7,12 @@ import type { ProxyError } from "../../src/errors.ts";
 import type { OnFailure } from "../../src/ledger/redis.ts";
 import { RedisLedger } from "../../src/ledger/redis.ts";
 import { RedisServer } from "../../src/ledger/redis-store.ts";
-import type { LimitSpec } from "../../src/limit/limit.ts";
 import { FakeClock } from "../clock.ts";
 import { account, bucket, leaky, rpm, slots, tokens, tpm } from "./costs.ts";
-import { ModelStore, RedisModel } from "./redis-model.ts";
+import { crowd, patient, peak } from "./crowd.ts";
+import { ModelStore } from "./model-store.ts";
+import { RedisModel } from "./redis-model.ts";
 import { hasRedis, startRedis } from "./redis-server.ts";
-
-/** A store of one of several processes; a dead one says nothing any more, and hears nothing. */
-class Wire extends ModelStore {
-  isDead = false;
-
-  override exchange(account: string, message: string, done: (reply: string | null) => void): void {
-    if (this.isDead) return;
-    super.exchange(account, message, (reply) => (this.isDead ? undefined : done(reply)));
-  }
-}
-
-function crowd(clock: FakeClock, limits: readonly LimitSpec[], size: number) {
-  const model = new RedisModel();
-  return Array.from({ length: size }, (_, i) => {
-    const store = new Wire(model, () => clock.now());
-    const ledger = new RedisLedger({
-      store,
-      clock,
-      onFailure: "closed",
-      id: `p${i}`,
-      defer: (run) => void clock.at(clock.now(), run),
-    });
-    store.onCount(size);
-    const scheduler = new Scheduler(clock, ledger);
-    const path = new Path([ledger.account(account("quota", limits))]);
-    const went: { at: number; amount: number }[] = [];
-    const ask = (amount: number, latencyMs: number, actual: number): void => {
-      if (store.isDead) return;
-      const answer = scheduler.admit({ ...patient, path, cost: tokens(amount) });
-      const go = async (): Promise<void> => {
-        const lease = await answer;
-        if ("refused" in lease || store.isDead) return;
-        const at = clock.now();
-        // Counted at the last moment at which it can be.
-        const countedAt = at + Math.min(latencyMs, 1_000);
-        went.push({ at: countedAt, amount });
-        lease.sent();
-        clock.at(at + latencyMs, () => {
-          if (store.isDead) return;
-          lease.arrived();
-          lease.commit(tokens(actual));
-        });
-      };
-      void go();
-    };
-    const kill = (): void => {
-      store.isDead = true;
-      ledger.close();
-    };
-    return { ask, went, kill, ledger };
-  });
-}
-
-/** A request that nothing but room is needed for. */
-const patient = {
-  outlook: null,
-  priority: "normal",
-  client: "one",
-  weight: 1,
-  patienceMs: Infinity,
-  again: null,
-  bodyBytes: 0,
-  uploading: false,
-  signal: null,
-} as const;
-
-/** The most units that fall into any span of `ms`. */
-function peak(items: readonly { at: number; amount: number }[], ms: number): number {
-  const sorted = items.toSorted((a, b) => a.at - b.at);
-  let most = 0;
-  let sum = 0;
-  let from = 0;
-  for (const item of sorted) {
-    sum += item.amount;
-    for (let first = sorted[from]; first !== undefined && item.at - first.at >= ms;) {
-      sum -= first.amount;
-      first = sorted[++from];
-    }
-    most = Math.max(most, sum);
-  }
-  return most;
-}
 
 const step = fc.record({
   gapMs: fc.oneof({ weight: 6, arbitrary: fc.nat(2_000) }, fc.nat(30_000)),

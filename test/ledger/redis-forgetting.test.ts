@@ -1,0 +1,83 @@
+import { expect, test } from "bun:test";
+import { FakeClock } from "../clock.ts";
+import { account, leaky, rpm } from "./costs.ts";
+import { crowd, peak } from "./crowd.ts";
+
+const limits = [
+  ["a window", rpm(60)],
+  ["a leaky bucket", leaky(10)],
+] as const;
+
+test.each(limits)("after a long pause a request goes at once: %s", async (_, limit) => {
+  const clock = new FakeClock();
+  const all = crowd(clock, [limit], 2);
+  all[0]?.ask(1, 10, 1);
+  await clock.tick(300_000);
+  const at = clock.now();
+  all[0]?.ask(1, 10, 1);
+  await clock.tick(50);
+  expect(all[0]?.went[1]?.at).toBeWithin(at, at + 20);
+  for (const { ledger } of all) ledger.close();
+});
+
+test("turns far apart are kept for the others, however long nobody asks", async () => {
+  const clock = new FakeClock();
+  const all = crowd(clock, [leaky(0.01)], 2);
+  const [one, other] = all;
+  one?.ask(1, 10, 1);
+  await clock.tick(50_000);
+  other?.ask(1, 10, 1);
+  await clock.tick(60_000);
+  const [first, second] = all.flatMap(({ went }) => went.map(({ at }) => at));
+  expect((second ?? 0) - (first ?? 0)).toBeGreaterThanOrEqual(99_990);
+  for (const { ledger } of all) ledger.close();
+});
+
+test("a Redis that comes back empty hears what was used before it grants to those who used nothing", async () => {
+  const clock = new FakeClock();
+  const all = crowd(clock, [rpm(60)], 2);
+  const [one, other] = all;
+  for (let i = 0; i < 40; i++) one?.ask(1, 10, 1);
+  await clock.tick(20_000);
+  all.model.states.clear();
+  other?.store.onConnect();
+  for (let i = 0; i < 60; i++) other?.ask(1, 10, 1);
+  await clock.tick(400);
+  one?.store.onConnect();
+  await clock.tick(5_000);
+  const went = all.flatMap((process) => process.went);
+  expect(peak(went, 60_000)).toBe(60);
+  for (const { ledger } of all) ledger.close();
+});
+
+test("a Redis that somebody empties is noticed within two seconds", async () => {
+  const clock = new FakeClock();
+  const all = crowd(clock, [rpm(60)], 2);
+  const [one, other] = all;
+  for (let i = 0; i < 40; i++) one?.ask(1, 10, 1);
+  await clock.tick(20_000);
+  all.model.states.clear();
+  all.model.members.clear();
+  await clock.tick(2_100);
+  for (let i = 0; i < 60; i++) other?.ask(1, 10, 1);
+  await clock.tick(5_000);
+  const went = all.flatMap((process) => process.went);
+  expect(peak(went, 60_000)).toBe(60);
+  for (const { ledger } of all) ledger.close();
+});
+
+test("a rate that is changed after everything was forgotten takes the next turn nowhere", async () => {
+  const clock = new FakeClock();
+  const all = crowd(clock, [leaky(10)], 1);
+  const [one] = all;
+  one?.ask(1, 10, 1);
+  await clock.tick(1_000);
+  all.model.states.clear();
+  one?.store.onConnect();
+  await clock.tick(2_000);
+  one?.ledger.account(account("quota", [leaky(1)]));
+  one?.ask(1, 10, 1);
+  await clock.tick(2_000);
+  expect(one?.went).toHaveLength(2);
+  one?.ledger.close();
+});
