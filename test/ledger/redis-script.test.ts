@@ -123,8 +123,16 @@ describe.skipIf(!hasRedis)("the script in a real Redis", async () => {
     const client = server?.client();
     const say = async (id: string, n: number, at: number, part: Partial<LimitMessage>) => {
       const message: Message = {
-        ...{ id, n, hello: n === 1, inc: "one", name: "a", ttl: 10_000, ch: "news" },
-        ...{ ask: part.min !== undefined, more: false, L: [{ ...window, ...part }] },
+        id,
+        n,
+        hello: n === 1,
+        inc: "one",
+        name: "a",
+        ttl: 10_000,
+        ask: part.min !== undefined,
+        more: false,
+        ch: "news",
+        L: [{ ...window, ...part }],
       };
       const args = [script, "1", "{again}", JSON.stringify(message), String(start + at)];
       return JSON.parse(String(await client?.send("EVAL", args))) as Reply;
