@@ -152,7 +152,7 @@ export class RedisServer implements RedisStore {
   reopen(now: number): void {
     if (this.#client === null || now - this.#reopenedAt < connectMs) return;
     this.#reopenedAt = now;
-    this.#lose("it does not answer");
+    this.#lose(silence);
   }
 
   exchange(account: string, message: string, done: (reply: string | null) => void): void {
@@ -322,6 +322,7 @@ export class RedisServer implements RedisStore {
       this.#client = client;
       this.#listener = listener;
       this.#isOpening = false;
+      this.reason = silence;
       if (!this.#isOpen) return this.#drop();
       this.onConnect();
     } catch (error) {
@@ -366,6 +367,7 @@ export class RedisServer implements RedisStore {
   }
 }
 
+const silence = "it does not answer";
 const noConnection =
   "no connection: nobody listens there, or address, user, password or certificate are not accepted";
 

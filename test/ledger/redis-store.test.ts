@@ -43,3 +43,20 @@ test.skipIf(!hasRedis)("authorities do not make a connection without TLS one wit
     await server.stop();
   }
 });
+
+test.skipIf(!hasRedis)(
+  "what may be wrong with a server that was reached is that it is silent",
+  async () => {
+    const server = await startRedis();
+    const store = new RedisServer(server.url, "x:", systemClock());
+    try {
+      const connected = new Promise<void>((resolve) => (store.onConnect = resolve));
+      store.open();
+      await connected;
+      expect(store.reason).toBe("it does not answer");
+    } finally {
+      await store.close();
+      await server.stop();
+    }
+  },
+);
