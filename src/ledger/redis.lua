@@ -28,7 +28,11 @@ local function field(l, slice) return l.k .. '/' .. string.format('%d', slice) e
 
 -- Slices from l.o to l.n may have something in them; l.u is their sum, less l.p that has drained from the first.
 local function put(l, slice, amount)
-  if l.u == 0 then l.o, l.n, l.p = slice, slice, 0 end
+  if l.u < 1e-9 then
+    -- What has drained from the first is still written there, after the rest was taken back.
+    if l.p > 0 then redis.call('HDEL', key, field(l, l.o)) end
+    l.u, l.o, l.n, l.p = 0, slice, slice, 0
+  end
   if slice < l.o then l.o, l.p = slice, 0 end
   l.n = max(l.n, slice)
   local f = field(l, slice)
@@ -284,7 +288,7 @@ end
 
 -- News: to the one that has waited longest if it can go now, and to all that hold what somebody waits for.
 local news
-if first and (not s.told or now - s.told >= 1 or s.tell ~= first) then
+if first and (s.quiet or 0) <= now and (not s.told or now - s.told >= 1 or s.tell ~= first) then
   local fits = true
   for i, d in ipairs(m.L) do
     local w = s.procs[first].w[d.k]

@@ -10,9 +10,12 @@ import { RedisModel } from "./redis-model.ts";
 /** A store of one of several processes; a dead one says nothing any more, and hears nothing. */
 class Wire extends ModelStore {
   isDead = false;
+  /** Messages so far. */
+  sent = 0;
 
   override exchange(account: string, message: string, done: (reply: string | null) => void): void {
     if (this.isDead) return;
+    this.sent++;
     super.exchange(account, message, (reply) => (this.isDead ? undefined : done(reply)));
   }
 }
@@ -32,9 +35,11 @@ export function crowd(clock: FakeClock, limits: readonly LimitSpec[], size: numb
     store.onCount(size);
     const scheduler = new Scheduler(clock, ledger);
     const path = new Path([ledger.account(account("quota", limits))]);
+    let count = 0;
     const went: { at: number; amount: number }[] = [];
     const ask = (amount: number, latencyMs: number, actual: number): void => {
       if (store.isDead) return;
+      count++;
       const answer = scheduler.admit({ ...patient, path, cost: tokens(amount) });
       const go = async (): Promise<void> => {
         const lease = await answer;
@@ -56,7 +61,7 @@ export function crowd(clock: FakeClock, limits: readonly LimitSpec[], size: numb
       store.isDead = true;
       ledger.close();
     };
-    return { ask, went, kill, ledger, store };
+    return { ask, asked: () => count, went, kill, ledger, store };
   });
   return Object.assign(processes, { model });
 }

@@ -81,3 +81,20 @@ test("a rate that is changed after everything was forgotten takes the next turn 
   expect(one?.went).toHaveLength(2);
   one?.ledger.close();
 });
+
+test("while an emptied Redis listens, those that wait do not wake each other", async () => {
+  const clock = new FakeClock();
+  const all = crowd(clock, [leaky(10)], 2);
+  for (const one of all) one.ask(1, 10, 1);
+  await clock.tick(5_000);
+  all.model.states.clear();
+  for (const { store } of all) store.onConnect();
+  const before = all.map(({ store }) => store.sent);
+  for (const one of all) one.ask(1, 10, 1);
+  await clock.tick(1_000);
+  for (const [i, { store }] of all.entries())
+    expect(store.sent - (before[i] ?? 0)).toBeLessThanOrEqual(4);
+  await clock.tick(1_000);
+  expect(all.map(({ went }) => went.length)).toEqual([2, 2]);
+  for (const { ledger } of all) ledger.close();
+});

@@ -184,7 +184,7 @@ export class RedisModel {
       null,
     );
     let news: string | null = null;
-    if (first !== null && (now - s.told >= 1 || s.tell !== first.id)) {
+    if (first !== null && s.quiet <= now && (now - s.told >= 1 || s.tell !== first.id)) {
       const fits = m.L.every((d, i) => {
         const amount = first.wants.get(d.k);
         if (amount === undefined) return true;
@@ -297,6 +297,7 @@ function advance(level: Level, now: number, to = now): void {
   const at = Math.max(level.at, Math.floor(to));
   let drained = ((at - level.at) * level.lim) / level.win;
   level.at = at;
+  if (drained <= 0) return;
   for (const [slice, amount] of [...level.slices].sort(([a], [b]) => a - b)) {
     const part = Math.min(amount, drained);
     drained -= part;
@@ -307,12 +308,14 @@ function advance(level: Level, now: number, to = now): void {
 
 function count(level: Level, slice: number, amount: number, now: number): void {
   if (level.t === "w" && slice <= Math.floor(now / level.sl) - level.sp) return;
+  if (level.t === "b" && sum(level.slices.values()) === 0) level.slices.clear();
   const oldest = Math.min(...level.slices.keys());
   const target =
     level.t === "b" && amount > 0 && level.slices.size > 0 ? Math.max(slice, oldest) : slice;
   const has = level.slices.get(target) ?? 0;
   const left = level.t === "b" && amount < 0 ? has - Math.min(-amount, has) : has + amount;
-  if (left > 0) level.slices.set(target, left);
+  // The oldest slot of a bucket stays the oldest until the next has begun to drain.
+  if (left > 0 || (level.t === "b" && target === oldest)) level.slices.set(target, left);
   else level.slices.delete(target);
 }
 
