@@ -74,13 +74,17 @@ export class Calls {
     await Promise.race([Promise.all(all), Bun.sleep(ms)]);
   }
 
-  /** Sends so many a second to every process for so long, whatever comes back; resolves when all are answered. */
+  /**
+   * Sends so many a second to every process for so long, whatever comes back, each at any moment of its slot: in step
+   * with nothing. Resolves when all are answered.
+   */
   async pour(perSecond: number, ms: number): Promise<void> {
     const start = performance.now();
     const size = this.#fleet.proxies.length;
     const all: Promise<Outcome>[] = [];
     for (let n = 0; n * 1_000 < perSecond * size * ms; n++) {
-      const wait = start + (n * 1_000) / (perSecond * size) - performance.now();
+      const slot = n + Math.random();
+      const wait = start + (slot * 1_000) / (perSecond * size) - performance.now();
       if (wait > 0) await Bun.sleep(wait);
       all.push(this.send(n % size));
     }

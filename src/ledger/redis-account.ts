@@ -16,6 +16,7 @@ import {
   keepMs,
   tightMs,
   pollMs,
+  combAhead,
   gapsPerWindow,
   longestGapMs,
 } from "./redis-pace.ts";
@@ -127,9 +128,14 @@ export class AccountLink implements Gate {
       const need = needOf(limit, cost, ahead);
       needs.set(limit, need);
       if (limit instanceof SharedTurns) {
-        const has = limit.allowance;
+        if (limit.hasComb && need.ahead > combAhead) limit.needsMore(now);
+        const has = limit.hasComb ? combAhead : limit.allowance;
         lacks ||= has === 0 && need.amount > 0;
-        wantsMore ||= ahead !== null && has < need.ahead && has * 2 < limit.most(this.#host.parts);
+        wantsMore ||=
+          ahead !== null &&
+          !limit.hasComb &&
+          has < need.ahead &&
+          has * 2 < limit.most(this.#host.parts);
       } else lacks ||= need.amount > 0 && !(need.amount <= limit.allowance && this.live(now));
     }
     if (!lacks && !wantsMore) return true;
@@ -147,8 +153,15 @@ export class AccountLink implements Gate {
 
   /** Somebody waits for what we hold. */
   called(): void {
-    this.#tightUntil = this.#host.now() + tightMs;
-    if (this.#isBusy) this.#flushSoon();
+    const now = this.#host.now();
+    this.#tightUntil = now + tightMs;
+    for (const limit of this.#limits) if (limit instanceof SharedTurns) limit.needsMore(now);
+    if (this.#isBusy) {
+      // While a message is under way, it goes when that is answered.
+      this.#reportAt = -Infinity;
+      this.#flushSoon();
+    }
+    this.#room();
   }
 
   /** There is room for the one that waits here. */

@@ -96,6 +96,18 @@ export function fillIn(
     message.max = Math.max(message.min, need.ahead - has);
     more ||= need.ahead > need.amount;
     if (limit instanceof SharedTurns) {
+      // Another limit of the account is what is lacking.
+      if (limit.hasComb) {
+        message.min = 0;
+        message.max = 0;
+        continue;
+      }
+      const comb = need.ahead > need.amount ? null : limit.comb(now, parts, sinceMs);
+      if (comb !== null) {
+        message.comb = comb;
+        message.hz = limit.aheadMs;
+        continue;
+      }
       message.max = Math.max(1, Math.min(message.max, limit.most(parts) - has));
       message.hz = need.ahead > need.amount || has > 0 ? limit.aheadMs : 0;
       continue;

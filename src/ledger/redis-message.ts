@@ -62,6 +62,10 @@ export interface LimitMessage {
   hz?: number;
   /** Turns that nobody took: the theoretical arrival times before and after each, µs. */
   undo?: (readonly [before: number, after: number])[];
+  /** A comb is wanted: one turn of every so many, for a second. */
+  comb?: number;
+  /** A comb is no longer wanted: the last of its turns that was used, µs; 0 where none was. */
+  home?: number;
   /** The theoretical arrival time as this process knows it, µs. */
   tat?: number;
 }
@@ -81,9 +85,21 @@ export interface Reply {
   wait: string;
   /** For how long Redis keeps all this if nobody says anything more, ms; then nothing of it counts any more. */
   keep: number;
-  /** Of each limit: granted, counted in all, held by others; of turns the first one's base and what was before, µs. */
-  L: [granted: number, used: string, others: string, base: string, before: string][];
+  /**
+   * Of each limit: granted, counted in all, held by others; of turns the first one's base, what was before, and how
+   * far apart they are, µs.
+   */
+  L: GrantMessage[];
 }
+
+export type GrantMessage = [
+  granted: number,
+  used: string,
+  others: string,
+  base: string,
+  before: string,
+  step: string,
+];
 
 /** Slices that a window is cut into, as in memory: whole milliseconds each. */
 export const slicesPer = { second: 500, minute: 600, hour: 600, day: 600 } as const;

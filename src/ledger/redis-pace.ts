@@ -22,6 +22,9 @@ export const longestGapMs = 250;
 export const prefetchMs = 500;
 export const prefetchLeast = 8;
 
+/** So many requests may wait for the turns of a comb at once. */
+export const combAhead = 2;
+
 /** For so long all processes have time to tell a Redis that has forgotten all what they used, ms. */
 export const quietMs = 1_500;
 

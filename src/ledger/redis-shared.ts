@@ -1,5 +1,5 @@
 import type { Limit } from "../limit/limit.ts";
-import type { LimitMessage } from "./redis-message.ts";
+import type { GrantMessage, LimitMessage } from "./redis-message.ts";
 
 /**
  * Who decides what fits: `shared` room that Redis has granted, `local` limits of this process alone, `free` nobody.
@@ -30,7 +30,7 @@ export interface SharedLimit extends Limit {
   /** Its part of the next message; what it reports is taken out of it. */
   take(now: number): LimitMessage;
   /** What was asked for has come: `grant` units, or turns from a base. */
-  granted(now: number, part: readonly [number, string, string, string, string]): void;
+  granted(now: number, part: Readonly<GrantMessage>): void;
   /**
    * Redis does not know this process any more: what it held is counted, or, where all was `lost`, forgotten like
    * everything else, and has to be reported anew. `unheard` is what it was told last and did not take, `again` whether

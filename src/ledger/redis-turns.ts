@@ -1,5 +1,5 @@
 import type { Entry, Limit, LimitSpec, LimitUsage, Mark, Outlook } from "../limit/limit.ts";
-import type { LimitMessage } from "./redis-message.ts";
+import type { GrantMessage, LimitMessage } from "./redis-message.ts";
 import type { Gate, SharedLimit } from "./redis-shared.ts";
 
 /** How late a turn may be used, ms: as in memory. */
@@ -7,10 +7,22 @@ const latenessMs = 5;
 /** How far ahead turns are given to a process that has requests waiting for them, ms. */
 const aheadMs = 50;
 
+/** How long a request may have to wait for a turn of a comb, ms. */
+const combWaitMs = 5;
+/** A comb's turns are no further apart, ms: it is given for a second. */
+const combStepMs = 50;
+/** Who asks less often gains nothing by one, ms. */
+const combUseMs = 2_000;
+/** No comb for so long after more was needed than one gives, ms. */
+const plainMs = 500;
+
 /** The right to leave at a certain time. */
 interface Turn {
-  /** Our time. */
+  /** Our time: from when and until when it may be used. */
   at: number;
+  until: number;
+  /** Whether it is one of a comb. */
+  isCombed: boolean;
   /** The bucket's theoretical arrival time without and with it, µs of Redis's time. */
   before: number;
   start: number;
@@ -22,6 +34,10 @@ type LeakySpec = LimitSpec & { kind: "leaky_bucket" };
 /**
  * A leaky bucket of several processes. What is granted are turns, each at its time: room in a bucket that is used
  * later would let two leave together. A turn that is missed is given back if none was given after it.
+ *
+ * Far from the limit a process has a comb: one turn of every few for a second, which nobody has to ask for. Each may be
+ * used as early as the burst allows and as late as any turn, so with turns close enough there is always one to be had,
+ * or soon.
  */
 export class SharedTurns implements SharedLimit {
   readonly unit = "requests" as const;
@@ -39,6 +55,10 @@ export class SharedTurns implements SharedLimit {
   /** The latest that this process knows of, µs. */
   #tat = 0;
   #lost = false;
+  /** The last turn of our comb that was used, µs, 0 where none was; null where we have no comb. */
+  #combUsed: number | null = null;
+  /** No comb is asked for before: more was needed than it gives. */
+  #plainUntil = -Infinity;
 
   constructor(spec: LeakySpec, inner: Limit, gate: Gate) {
     this.key = inner.key;
@@ -90,7 +110,10 @@ export class SharedTurns implements SharedLimit {
   charge(now: number, amount: number, outlook: Outlook | null): Entry {
     const entry = this.#inner.charge(now, amount, outlook);
     const turn = this.#gate.mode === "shared" ? this.#turns.shift() : undefined;
-    if (turn !== undefined) this.#used.set(entry, turn);
+    if (turn?.isCombed === true) {
+      this.#combUsed = turn.start;
+      this.#tat = Math.max(this.#tat, turn.after);
+    } else if (turn !== undefined) this.#used.set(entry, turn);
     return entry;
   }
 
@@ -124,7 +147,9 @@ export class SharedTurns implements SharedLimit {
 
   resize(spec: LimitSpec): void {
     this.#inner.resize(spec);
-    if (spec.kind === "leaky_bucket") this.#spec = spec;
+    if (spec.kind !== "leaky_bucket") return;
+    if (spec.requestsPerSecond !== this.#spec.requestsPerSecond) this.disband();
+    this.#spec = spec;
   }
 
   scale(parts: number): void {
@@ -143,7 +168,7 @@ export class SharedTurns implements SharedLimit {
   }
 
   get busy(): boolean {
-    return this.reports;
+    return this.reports || this.#combUsed !== null;
   }
 
   get reports(): boolean {
@@ -160,8 +185,44 @@ export class SharedTurns implements SharedLimit {
   }
 
   giveBack(): void {
+    this.disband();
     for (const { before, after } of this.#turns.toReversed()) this.#undo.push([before, after]);
     this.#turns = [];
+  }
+
+  /** Has no use for a comb any more, or none by which it could be served. */
+  disband(): void {
+    this.#turns = this.#turns.filter(({ isCombed }) => !isCombed);
+  }
+
+  /** More waits here or elsewhere than a comb is for. */
+  needsMore(now: number): void {
+    this.#plainUntil = now + plainMs;
+    this.disband();
+  }
+
+  /** Whether what waits can go by the turns of a comb. */
+  get hasComb(): boolean {
+    return this.#turns.some(({ isCombed }) => isCombed);
+  }
+
+  /**
+   * One turn of how many a comb should have among `parts` processes; null where asking each time is better.
+   * @param sinceMs time since the last question
+   */
+  comb(now: number, parts: number, sinceMs: number): number | null {
+    const { iv, tol } = this.#pace;
+    if (now < this.#plainUntil || sinceMs > combUseMs) return null;
+    const fewest = Math.max(1, parts) * iv;
+    const free = tol + latenessMs * 1_000;
+    if (fewest > Math.min(free + combWaitMs * 1_000, combStepMs * 1_000)) return null;
+    // As few as leave one to be had at any moment.
+    return Math.floor(Math.max(fewest, Math.min(free, combStepMs * 1_000)) / iv);
+  }
+
+  get #pace(): { iv: number; tol: number } {
+    const iv = Math.ceil(1_000_000 / this.#spec.requestsPerSecond);
+    return { iv, tol: (this.#spec.burst - 1) * iv };
   }
 
   /** How many turns a process may have ahead where `parts` share the bucket. */
@@ -171,7 +232,7 @@ export class SharedTurns implements SharedLimit {
 
   take(now: number): LimitMessage {
     this.#drop(now);
-    const iv = Math.ceil(1_000_000 / this.#spec.requestsPerSecond);
+    const { iv, tol } = this.#pace;
     const message: LimitMessage = {
       k: this.key,
       t: "l",
@@ -180,12 +241,16 @@ export class SharedTurns implements SharedLimit {
       pre: 0,
       fair: 0,
       iv,
-      tol: (this.#spec.burst - 1) * iv,
+      tol,
       hz: 0,
     };
     // The last first: a turn can only be taken back from the end.
     if (this.#undo.length > 0) message.undo = this.#undo.toSorted((a, b) => b[1] - a[1]);
     if (this.#lost) message.tat = this.#tat;
+    if (this.#combUsed !== null && !this.hasComb) {
+      message.home = this.#combUsed;
+      this.#combUsed = null;
+    }
     this.#undo = [];
     this.#lost = false;
     return message;
@@ -196,16 +261,21 @@ export class SharedTurns implements SharedLimit {
     return aheadMs;
   }
 
-  granted(now: number, part: readonly [number, string, string, string, string]): void {
-    const [count, , , base, old] = part;
-    const iv = Math.ceil(1_000_000 / this.#spec.requestsPerSecond);
-    const tol = (this.#spec.burst - 1) * iv;
+  granted(now: number, part: Readonly<GrantMessage>): void {
+    const [count, , , base, old, apart] = part;
+    const { iv, tol } = this.#pace;
+    const isCombed = Number(apart) > iv;
     for (let i = 0; i < count; i++) {
-      const start = Number(base) + i * iv;
-      const at = Math.max(now, (start - tol) / 1_000 - (this.#gate.remote(now) - now));
-      this.#turns.push({ at, before: i === 0 ? Number(old) : start, start, after: start + iv });
-      this.#tat = start + iv;
+      const start = Number(base) + i * Number(apart);
+      const due = start / 1_000 - (this.#gate.remote(now) - now);
+      const at = Math.max(now, due - tol / 1_000);
+      const until = (isCombed ? Math.max(now, due) : at) + latenessMs;
+      const before = i === 0 ? Number(old) : start;
+      this.#turns.push({ at, until, isCombed, before, start, after: start + iv });
+      if (!isCombed) this.#tat = Math.max(this.#tat, start + iv);
     }
+    if (isCombed) this.#combUsed = 0;
+    this.#turns.sort((a, b) => a.at - b.at);
   }
 
   takeUse(): number {
@@ -215,13 +285,14 @@ export class SharedTurns implements SharedLimit {
   renew(lost: boolean): void {
     this.#turns = [];
     this.#undo = [];
+    this.#combUsed = null;
     this.#lost = lost;
   }
 
   #drop(now: number): void {
-    while ((this.#turns[0]?.at ?? Infinity) < now - latenessMs) {
+    while ((this.#turns[0]?.until ?? Infinity) < now) {
       const turn = this.#turns.shift();
-      if (turn !== undefined) this.#undo.push([turn.before, turn.after]);
+      if (turn?.isCombed === false) this.#undo.push([turn.before, turn.after]);
     }
   }
 }

@@ -126,10 +126,64 @@ local function bury(id, p)
   s.procs[id] = nil
 end
 
+-- Combs of turns: l.c has those of processes that are far from the limit, each every c.s us from c.f to c.z.
+local function isCombed(l, turn)
+  for _, c in ipairs(l.c) do
+    if turn >= c.f and turn <= c.z and (turn - c.f) % c.s == 0 then return true end
+  end
+end
+
+-- The next turn that no comb has: beside combs on their grid, and as late as any turn may be used.
+local function nextTurn(l, d)
+  local us, tat = floor(now * 1000), l.tat or 0
+  if not l.c then return us - tat <= 5000 and tat or us end
+  local grid = l.c[1].f
+  local turn = grid + math.ceil((max(tat, us - 5000) - grid) / d.iv) * d.iv
+  -- Where all turns are in combs, none is free before one of them ends.
+  if #l.c * d.iv >= l.c[1].s then
+    local first = l.c[1].z
+    for _, c in ipairs(l.c) do first = min(first, c.z) end
+    turn = max(turn, first + d.iv)
+  end
+  while isCombed(l, turn) do turn = turn + d.iv end
+  return turn
+end
+
+-- A comb is over: the turn after its last one is free.
+local freed = false
+local function uncomb(l, i, last)
+  table.remove(l.c, i)
+  if #l.c == 0 then l.c = nil end
+  freed = true
+  if last > 0 then l.tat = max(l.tat or 0, last + l.iv) end
+end
+
+local function dropCombs(l, d)
+  local us = floor(now * 1000)
+  for i = l.c and #l.c or 0, 1, -1 do
+    local c = l.c[i]
+    if d.home and c.i == m.id then uncomb(l, i, d.home)
+    elseif c.z + 5000 < us or d.iv ~= l.iv then uncomb(l, i, c.z) end
+  end
+end
+
+-- One turn of every d.comb for the next second, if nobody has turns ahead; nil if there are none to be had.
+local function grantComb(l, d, turn)
+  local us, step = floor(now * 1000), d.comb * d.iv
+  if (l.tat or 0) > us + d.iv then return nil end
+  for _, c in ipairs(l.c or {}) do
+    if c.s ~= step or (turn - c.f) % step == 0 then return nil end
+  end
+  local g = max(1, floor(1000000 / step))
+  l.c = l.c or {}
+  l.c[#l.c + 1] = { i = m.id, f = turn, z = turn + (g - 1) * step, s = step }
+  return g, step
+end
+
 -- When `amount` fits by time alone; nil where what is held is in the way.
 local function fitsAt(l, d, amount)
   if l.t == 'l' then
-    local at = (l.tat or 0) + (amount - 1) * d.iv - d.tol
+    local at = (l.c and nextTurn(l, d) or l.tat or 0) + (amount - 1) * d.iv - d.tol
     if at <= floor(now * 1000) then return now end
     return max(now, (at + 1) / 1000)
   end
@@ -192,6 +246,7 @@ for i, d in ipairs(m.L) do
   advance(l)
   if d.b then hold(l, m.id, -d.b) end
   if d.iv then
+    dropCombs(l, d)
     -- What has left already takes as long to make good as the rate in force says.
     local ahead = (l.tat or 0) - (l.moved or 0)
     if l.iv and l.iv ~= d.iv and ahead > 0 then l.tat = l.moved + math.ceil(ahead * d.iv / l.iv) end
@@ -248,14 +303,17 @@ if ok then
   for i, d in ipairs(m.L) do
     if d.t == 'l' then
       local l, g, us = all[i], 0, floor(now * 1000)
-      local old = l.tat or 0
-      local base = us - old <= 5000 and old or us
+      local old, base, step = l.tat or 0, nextTurn(l, d), d.iv
       if d.min > 0 then
+        local combed, every
+        if d.comb and others == 0 then combed, every = grantComb(l, d, base) end
         g = 1
-        while g < min(d.max, turnCap) and base + g * d.iv - d.tol <= us + d.hz * 1000 do g = g + 1 end
+        while not combed and g < min(d.max, turnCap) and base + g * d.iv - d.tol <= us + d.hz * 1000
+          and not (l.c and isCombed(l, base + g * d.iv)) do g = g + 1 end
         l.tat, l.moved = base + g * d.iv, us
+        if combed then g, step = combed, every end
       end
-      grants[i] = { g, base, old }
+      grants[i] = { g, base, old, step }
     end
   end
   -- When the next of the same size fits, if more wait.
@@ -266,6 +324,14 @@ if ok then
         if at then wake = max(wake, at - (d.hz or 0)) else known = false end
       end
     end
+  end
+end
+
+-- Who needs more turns than are between combs calls those that have them.
+local combs = false
+for i, d in ipairs(m.L) do
+  for _, c in ipairs(d.min > 0 and all[i].c or {}) do
+    combs = combs or c.i ~= m.id and (not ok or m.more)
   end
 end
 
@@ -288,17 +354,19 @@ end
 
 -- News: to the one that has waited longest if it can go now, and to all that hold what somebody waits for.
 local news
-if first and (s.quiet or 0) <= now and (not s.told or now - s.told >= 1 or s.tell ~= first) then
+if first and (s.quiet or 0) <= now and (freed or not s.told or now - s.told >= 1 or s.tell ~= first) then
   local fits = true
   for i, d in ipairs(m.L) do
     local w = s.procs[first].w[d.k]
     if w then
       local at = fitsAt(all[i], d, w)
-      fits = fits and at ~= nil and at <= now + (d.hz or 0)
+      -- After a comb the next turn is free, though it may be a little ahead: nobody would tell of it then.
+      fits = fits and at ~= nil and at <= now + (freed and 50 or d.hz or 0)
     end
   end
   if fits then news = first end
 end
+if not news and m.ask and combs and now - (s.called or 0) >= 20 then news = '*' end
 if not news and m.ask and me.c and not known and now - (s.called or 0) >= 20 then
   for i, d in ipairs(m.L) do
     if d.min > 0 and all[i].H > (all[i].h[m.id] or 0) then news = '*' end
@@ -312,7 +380,7 @@ end
 local L = {}
 for i, d in ipairs(m.L) do
   local l, g = all[i], grants[i] or { 0 }
-  L[i] = { g[1], num(l.u), num(l.H - (l.h[m.id] or 0)), num(g[2] or 0), num(g[3] or 0) }
+  L[i] = { g[1], num(l.u), num(l.H - (l.h[m.id] or 0)), num(g[2] or 0), num(g[3] or 0), num(g[4] or 0) }
 end
 -- It is kept until nothing of it counts any more: a bucket may have more in it than drains within a window.
 local keep = m.ttl * 2

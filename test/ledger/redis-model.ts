@@ -18,6 +18,8 @@ interface Level {
   /** When a turn was granted last, µs, and the interval then. */
   moved: number;
   iv: number;
+  /** Turns that were given ahead, in order of their givings: whose, and when, µs. */
+  combs: { id: string; turns: number[]; step: number }[];
 }
 
 interface Peer {
@@ -28,6 +30,8 @@ interface Peer {
 }
 
 interface State {
+  /** Whether a comb has ended with the present message. */
+  freed: boolean;
   inc: string;
   at: number;
   /** When it is forgotten if nobody says anything more, ms. */
@@ -59,6 +63,7 @@ export class RedisModel {
   run(key: string, m: Message, at: number): Reply {
     const s: State = this.states.get(key) ?? {
       inc: m.inc,
+      freed: false,
       at: 0,
       until: Infinity,
       peers: new Map(),
@@ -105,7 +110,7 @@ export class RedisModel {
       ok = false;
       wake = s.quiet;
     } else if (m.ask) m.L.forEach((d, i) => d.min > 0 && look(d, levels[i] as Level, d.min, true));
-    const grants = m.L.map((): [number, number, number] => [0, 0, 0]);
+    const grants = m.L.map((): [number, number, number, number] => [0, 0, 0, 0]);
     if (ok) {
       let turns = 1e9;
       m.L.forEach((d, i) => {
@@ -119,12 +124,17 @@ export class RedisModel {
         if (others === 0) g += Math.max(0, Math.min(d.pre, Math.floor((room - g) * 0.05)));
         hold(level, m.id, g - (d.use ?? 0));
         if (d.use !== undefined) count(level, Math.floor(now / level.sl), d.use, now);
-        grants[i] = [g, 0, 0];
+        grants[i] = [g, 0, 0, 0];
         if (d.one) turns = Math.min(turns, (d.have ?? 0) + g);
       });
       m.L.forEach((d, i) => {
         if (d.t !== "l") return;
-        grants[i] = grantTurns(levels[i] as Level, d, turns, now);
+        grants[i] = grantTurns(
+          levels[i] as Level,
+          { ...d, id: m.id, isFirst: others === 0 },
+          turns,
+          now,
+        );
       });
       if (m.more)
         m.L.forEach((d, i) => {
@@ -140,7 +150,12 @@ export class RedisModel {
         until: (knows ? wake : now + 2_000) + 1_500,
         wants: new Map(m.L.flatMap((d) => (d.min > 0 ? [[d.k, d.min] as const] : []))),
       };
-    this.#announce(s, m, levels, waiting, { now, knows, claims });
+    const isCombed = m.L.some(
+      (d, i) =>
+        d.min > 0 && (!ok || m.more) && levels[i]?.combs.some(({ id }) => id !== m.id) === true,
+    );
+    this.#announce(s, m, levels, waiting, { now, knows, claims, isCombed });
+    s.freed = false;
     const reply: Reply = {
       status: "ok",
       now: String(now),
@@ -151,10 +166,10 @@ export class RedisModel {
       wait: knows ? String(wake - now) : "-1",
       keep: keepMs(s, m, now),
       L: levels.map((level, i) => {
-        const [g, base, old] = grants[i] ?? [0, 0, 0];
+        const [g, base, old, step] = grants[i] ?? [0, 0, 0, 0];
         const counted = sum(level.slices.values());
         const theirs = sum(level.held.values()) - (level.held.get(m.id) ?? 0);
-        return [g, String(counted), String(theirs), String(base), String(old)];
+        return [g, String(counted), String(theirs), String(base), String(old), String(step)];
       }),
     };
     s.until = now + reply.keep;
@@ -177,25 +192,33 @@ export class RedisModel {
     m: Message,
     levels: readonly Level[],
     waiting: readonly { id: string; since: number; wants: Map<string, number> }[],
-    { now, knows, claims }: { now: number; knows: boolean; claims: boolean },
+    {
+      now,
+      knows,
+      claims,
+      isCombed,
+    }: Record<"knows" | "claims" | "isCombed", boolean> & { now: number },
   ): void {
     const first = waiting.reduce<(typeof waiting)[number] | null>(
       (best, item) => (best === null || item.since < best.since ? item : best),
       null,
     );
     let news: string | null = null;
-    if (first !== null && s.quiet <= now && (now - s.told >= 1 || s.tell !== first.id)) {
+    if (first !== null && s.quiet <= now && (s.freed || now - s.told >= 1 || s.tell !== first.id)) {
       const fits = m.L.every((d, i) => {
         const amount = first.wants.get(d.k);
         if (amount === undefined) return true;
         const at = fitsAt(levels[i] as Level, d, amount, now);
-        return at !== null && at <= now + (d.hz ?? 0);
+        return at !== null && at <= now + (s.freed ? 50 : (d.hz ?? 0));
       });
       if (fits) news = first.id;
     }
     if (news !== null) {
       s.told = now;
       s.tell = news;
+    } else if (m.ask && isCombed && now - s.called >= 20) {
+      news = "*";
+      s.called = now;
     } else if (claims && !knows && now - s.called >= 20) {
       const isHeld = m.L.some((d, i) => {
         const held = levels[i]?.held ?? new Map<string, number>();
@@ -226,6 +249,7 @@ function report(s: State, m: Message, d: LimitMessage, now: number): Level {
       tat: 0,
       moved: 0,
       iv: 0,
+      combs: [],
     };
     if (d.t === "b") level.at = Math.min(level.at, d.n?.[0]?.[2] ?? level.at);
     s.levels.set(d.k, level);
@@ -245,6 +269,16 @@ function report(s: State, m: Message, d: LimitMessage, now: number): Level {
   advance(level, now);
   if (d.b !== undefined) hold(level, m.id, -d.b);
   if (d.iv !== undefined) {
+    const us = Math.floor(now * 1_000);
+    level.combs = level.combs.toReversed().filter(({ id, turns }) => {
+      const isHome = d.home !== undefined && id === m.id;
+      const last = isHome ? (d.home ?? 0) : Math.max(...turns);
+      if (!isHome && last + 5_000 >= us && d.iv === level.iv) return true;
+      s.freed = true;
+      if (last > 0) level.tat = Math.max(level.tat, last + level.iv);
+      return false;
+    });
+    level.combs.reverse();
     const ahead = level.tat - level.moved;
     if (level.iv > 0 && level.iv !== d.iv && ahead > 0)
       level.tat = level.moved + Math.ceil((ahead * d.iv) / level.iv);
@@ -321,7 +355,8 @@ function count(level: Level, slice: number, amount: number, now: number): void {
 
 function fitsAt(level: Level, d: LimitMessage, amount: number, now: number): number | null {
   if (level.t === "l") {
-    const at = level.tat + (amount - 1) * (d.iv ?? 0) - (d.tol ?? 0);
+    const first = level.combs.length === 0 ? level.tat : nextTurn(level, d, now);
+    const at = first + (amount - 1) * (d.iv ?? 0) - (d.tol ?? 0);
     return at <= Math.floor(now * 1_000) ? now : Math.max(now, (at + 1) / 1_000);
   }
   const held = sum(level.held.values());
@@ -336,20 +371,48 @@ function fitsAt(level: Level, d: LimitMessage, amount: number, now: number): num
   return null;
 }
 
+/** The first turn that nobody has, on the grid of those that were given ahead. */
+function nextTurn(level: Level, d: LimitMessage, now: number): number {
+  const us = Math.floor(now * 1_000);
+  const [comb] = level.combs;
+  if (comb === undefined) return us - level.tat <= 5_000 ? level.tat : us;
+  const iv = d.iv ?? 0;
+  const given = new Set(level.combs.flatMap(({ turns }) => turns));
+  const from = Math.max(level.tat, us - 5_000);
+  let turn = (comb.turns[0] ?? 0) % iv;
+  turn += Math.ceil((from - turn) / iv) * iv;
+  while (given.has(turn)) turn += iv;
+  return turn;
+}
+
 function grantTurns(
   level: Level,
-  d: LimitMessage,
+  d: LimitMessage & { id: string; isFirst: boolean },
   most: number,
   now: number,
-): [number, number, number] {
+): [number, number, number, number] {
   const us = Math.floor(now * 1_000);
   const old = level.tat;
-  const base = us - old <= 5_000 ? old : us;
-  if (d.min === 0) return [0, base, old];
+  const base = nextTurn(level, d, now);
   const iv = d.iv ?? 0;
-  let g = 1;
-  while (g < Math.min(d.max, most) && base + g * iv - (d.tol ?? 0) <= us + (d.hz ?? 0) * 1_000) g++;
-  level.tat = base + g * iv;
+  if (d.min === 0) return [0, base, old, iv];
   level.moved = us;
-  return [g, base, old];
+  const step = (d.comb ?? 0) * iv;
+  const isFree = level.combs.every(
+    ({ turns, step: other }) => step === other && (base - (turns[0] ?? 0)) % step !== 0,
+  );
+  if (d.comb !== undefined && d.isFirst && old <= us + iv && isFree) {
+    const count = Math.max(1, Math.floor(1_000_000 / step));
+    const turns = Array.from({ length: count }, (_, i) => base + i * step);
+    level.combs.push({ id: d.id, turns, step });
+    level.tat = base + iv;
+    return [count, base, old, step];
+  }
+  const given = new Set(level.combs.flatMap(({ turns }) => turns));
+  const goes = (g: number): boolean =>
+    base + g * iv - (d.tol ?? 0) <= us + (d.hz ?? 0) * 1_000 && !given.has(base + g * iv);
+  let g = 1;
+  while (g < Math.min(d.max, most) && goes(g)) g++;
+  level.tat = base + g * iv;
+  return [g, base, old, iv];
 }

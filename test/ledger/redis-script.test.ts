@@ -41,6 +41,8 @@ const step = fc.record({
   // A lost time of the next turn is told again, and the rate may change.
   aheadMs: fc.option(fc.integer({ min: -50, max: 5_000 }), { nil: null, freq: 5 }),
   iv: fc.constantFrom(400_000, 400_000, 100_000),
+  comb: fc.option(fc.constantFrom(2, 2, 2, 3), { nil: null }),
+  home: fc.option(fc.nat(8), { nil: null, freq: 4 }),
 });
 
 // Needs the program `redis-server`: without it there is nothing to compare with.
@@ -73,14 +75,19 @@ describe.skipIf(!hasRedis)("the script in a real Redis", async () => {
             pre,
             ...rest
           } of steps) {
-            const { use, aheadMs, iv } = rest;
+            const { use, aheadMs, iv, comb, home } = rest;
             now += gapMs;
             const last = sent.get(who) ?? null;
             const repeated = again === 0 && last !== null;
             const L = limits.map((limit): LimitMessage => {
               const slice = Math.floor(now / 100);
               const n = used.map(([age, amount]) => [slice - age, amount, now - age * 10] as const);
-              const turns = { iv, ...(aheadMs !== null && { tat: (now + aheadMs) * 1_000 }) };
+              const turns = {
+                iv,
+                ...(aheadMs !== null && { tat: (now + aheadMs) * 1_000 }),
+                ...(comb !== null && { comb }),
+                ...(home !== null && { home: home === 0 ? 0 : now * 1_000 - home * 100_000 }),
+              };
               const asked = ask ? { min, max: Math.max(min, max), pre } : {};
               const counted = limit.win === undefined ? {} : { n, ...(use && ask && { use: min }) };
               return { ...limit, ...counted, ...asked, ...(limit.t === "l" ? turns : { b: back }) };
