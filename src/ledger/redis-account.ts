@@ -316,14 +316,15 @@ export class AccountLink implements Gate {
         this.#overUntil = now + Math.min(longestGapMs, win / gapsPerWindow);
       limit.granted(now, part);
     });
-    if (sending.asks) this.#heed(reply, now);
+    // A question that takes as long as this one did is there just when there is room.
+    if (sending.asks) this.#heed(reply, now, sending.tries > 1 ? now : sending.at);
     if (this.#wanted !== null) this.#flushSoon();
     this.#arm();
     if (sending.asks && reply.ok) this.#room();
   }
 
   /** When to ask again. */
-  #heed(reply: Reply, now: number): void {
+  #heed(reply: Reply, now: number, askedAt: number): void {
     const wait = Number(reply.wait);
     this.#usedAt = now;
     this.#hasClaim = reply.claim;
@@ -333,7 +334,7 @@ export class AccountLink implements Gate {
       this.#wakeAt = Infinity;
       return;
     }
-    this.retryAt = wait < 0 ? now + pollMs : now + wait;
+    this.retryAt = wait < 0 ? now + pollMs : Math.max(now, askedAt + wait);
     this.#wakeAt = this.retryAt;
   }
 

@@ -12,11 +12,25 @@ class Wire extends ModelStore {
   isDead = false;
   /** Messages so far. */
   sent = 0;
+  /** How long one is under way, in each direction, ms. */
+  lateMs = 0;
+  readonly #clock: FakeClock;
+
+  constructor(model: RedisModel, clock: FakeClock) {
+    super(model, () => clock.now());
+    this.#clock = clock;
+  }
 
   override exchange(account: string, message: string, done: (reply: string | null) => void): void {
     if (this.isDead) return;
     this.sent++;
-    super.exchange(account, message, (reply) => (this.isDead ? undefined : done(reply)));
+    const tell = (reply: string | null): void => (this.isDead ? undefined : done(reply));
+    this.#later(() => super.exchange(account, message, (reply) => this.#later(() => tell(reply))));
+  }
+
+  #later(run: () => void): void {
+    if (this.lateMs === 0) run();
+    else this.#clock.at(this.#clock.now() + this.lateMs, run);
   }
 }
 
@@ -24,7 +38,7 @@ class Wire extends ModelStore {
 export function crowd(clock: FakeClock, limits: readonly LimitSpec[], size: number) {
   const model = new RedisModel();
   const processes = Array.from({ length: size }, (_, i) => {
-    const store = new Wire(model, () => clock.now());
+    const store = new Wire(model, clock);
     const ledger = new RedisLedger({
       store,
       clock,

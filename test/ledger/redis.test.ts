@@ -157,6 +157,20 @@ test("a large request is not starved by the small ones of another process", asyn
   for (const { ledger } of all) ledger.close();
 });
 
+test("who waits for others asks so that its question is there when there is room: half a trip is lost", async () => {
+  const clock = new FakeClock();
+  const all = crowd(clock, [bucket(60)], 2);
+  const [one, other] = all;
+  for (const { store } of all) store.lateMs = 40;
+  one?.ask(60, 0, 60);
+  await clock.tick(5_000);
+  other?.ask(30, 0, 30);
+  await clock.tick(60_000);
+  // What was used is in the bucket from when it was told on: one trip late.
+  expect((other?.went[0]?.at ?? 0) - (one?.went[0]?.at ?? 0)).toBeWithin(30_000, 30_000 + 100);
+  for (const { ledger } of all) ledger.close();
+});
+
 test("turns of a leaky bucket are one interval apart, over all processes", async () => {
   const clock = new FakeClock();
   const all = crowd(clock, [leaky(100)], 3);
