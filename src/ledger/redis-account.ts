@@ -128,7 +128,7 @@ export class AccountLink implements Gate {
       const need = needOf(limit, cost, ahead);
       needs.set(limit, need);
       if (limit instanceof SharedTurns) {
-        if (limit.hasComb && need.ahead > combAhead) limit.needsMore(now);
+        if (limit.hasComb && (need.ahead > combAhead || limit.isBehind)) limit.needsMore(now);
         const has = limit.hasComb ? combAhead : limit.allowance;
         lacks ||= has === 0 && need.amount > 0;
         wantsMore ||=

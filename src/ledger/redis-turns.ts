@@ -13,6 +13,8 @@ const combWaitMs = 5;
 const combStepMs = 50;
 /** Who asks less often gains nothing by one, ms. */
 const combUseMs = 2_000;
+/** Who uses so many turns of a comb one after another and wants more has too little with it. */
+const combStreak = 3;
 /** No comb for so long after more was needed than one gives, ms. */
 const plainMs = 500;
 
@@ -57,6 +59,9 @@ export class SharedTurns implements SharedLimit {
   #lost = false;
   /** The last turn of our comb that was used, µs, 0 where none was; null where we have no comb. */
   #combUsed: number | null = null;
+  /** How far apart its turns are, µs, and how many were used one after another. */
+  #combStep = 0;
+  #streak = 0;
   /** No comb is asked for before: more was needed than it gives. */
   #plainUntil = -Infinity;
 
@@ -111,6 +116,8 @@ export class SharedTurns implements SharedLimit {
     const entry = this.#inner.charge(now, amount, outlook);
     const turn = this.#gate.mode === "shared" ? this.#turns.shift() : undefined;
     if (turn?.isCombed === true) {
+      const isNext = turn.start - (this.#combUsed ?? 0) === this.#combStep;
+      this.#streak = isNext ? this.#streak + 1 : 1;
       this.#combUsed = turn.start;
       this.#tat = Math.max(this.#tat, turn.after);
     } else if (turn !== undefined) this.#used.set(entry, turn);
@@ -198,7 +205,13 @@ export class SharedTurns implements SharedLimit {
   /** More waits here or elsewhere than a comb is for. */
   needsMore(now: number): void {
     this.#plainUntil = now + plainMs;
+    this.#streak = 0;
     this.disband();
+  }
+
+  /** Whether its turns are used up as they come. */
+  get isBehind(): boolean {
+    return this.#streak >= combStreak;
   }
 
   /** Whether what waits can go by the turns of a comb. */
@@ -274,7 +287,10 @@ export class SharedTurns implements SharedLimit {
       this.#turns.push({ at, until, isCombed, before, start, after: start + iv });
       if (!isCombed) this.#tat = Math.max(this.#tat, start + iv);
     }
-    if (isCombed) this.#combUsed = 0;
+    if (isCombed) {
+      this.#combUsed = 0;
+      this.#combStep = Number(apart);
+    }
     this.#turns.sort((a, b) => a.at - b.at);
   }
 

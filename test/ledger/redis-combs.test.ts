@@ -111,3 +111,23 @@ test("who needs more than its comb has it within moments, and the others lose no
   expect((last?.at ?? 0) - at).toBeLessThan(230);
   for (const { ledger } of all) ledger.close();
 });
+
+test.each([1, 4])(
+  "one client that asks again at once is not held to a comb, of %d processes",
+  async (size) => {
+    const clock = new FakeClock();
+    const all = crowd(clock, [leaky(400)], size);
+    const [one] = all;
+    one?.ask(1, 0, 1);
+    await clock.tick(10);
+    const at = clock.now();
+    const gone = one?.went.length ?? 0;
+    for (let n = 0; n < 4_000; n++) {
+      if (one?.asked() === one?.went.length) one?.ask(1, 0, 1);
+      await clock.tick(0.5);
+    }
+    const perSecond = ((one?.went.length ?? 0) - gone) / ((clock.now() - at) / 1_000);
+    expect(perSecond).toBeGreaterThan(320);
+    for (const { ledger } of all) ledger.close();
+  },
+);
