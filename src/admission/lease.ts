@@ -74,9 +74,21 @@ export class Lease {
     this.#owner.settled(this.path);
   }
 
-  /** The upstream has turned the request away for want of room in `account`, in `unit` and `window` if it said so. */
-  turnedAway(account: Account, unit: Unit | null, window: WindowName | null): void {
-    this.#ledger.refused(account, this.#reservation, this.#clock.now(), unit, window);
+  /**
+   * The upstream has turned the request away for want of room in `account`, in `unit` and `window` if it said so.
+   * `hints` are what the answer's headers say. After `arrived`.
+   */
+  turnedAway(
+    account: Account,
+    hints: readonly LimitHint[],
+    unit: Unit | null,
+    window: WindowName | null,
+  ): void {
+    if (hints.length === 0) return;
+    const now = this.#clock.now();
+    this.#ledger.hint(this.#reservation, now, hints);
+    this.#ledger.refused(account, this.#reservation, now, unit, window);
+    this.#owner.settled(this.path);
   }
 
   /** Something else than a settlement may have made room: a hold has ended. */

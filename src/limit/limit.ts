@@ -121,7 +121,10 @@ export interface Limit {
    * none of our doing: then nothing has to be tried before, and it says nothing of what others use afterwards.
    */
   isSpent?(entry: Entry | null, now: number, hint: LimitHint): boolean;
-  /** The provider refused the request of `entry` (null: one not charged here) because this limit is full. */
+  /**
+   * The provider refused the request of `entry` (null: one not charged here) because this limit is full. Says something
+   * only where the same answer told what remains: by a `hint` of the same moment.
+   */
   refused(entry: Entry | null, now: number): void;
 
   /** The lower limit that answers have told and that is in force; null for none. Only where limits can be told. */

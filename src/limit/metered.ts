@@ -181,15 +181,16 @@ export abstract class Metered {
   }
 
   refused(entry: Entry | null, now: number): void {
+    // Without a number nobody knows for how long it is full: taking all that is missing for others' use would keep it
+    // shut for a window.
+    if (this.#remainingAt !== now) return;
     this.advance(now);
     this.foreign ??= new Foreign(this.window, this.limit, this.marginMs, this.#drains);
     // What was refused was not counted, so it is no part of what fills the limit.
     const isOpen = entry?.state === "held" || entry?.state === "counted";
     const own = this.charged() - (isOpen ? entry.amount : 0);
-    const isTold = this.#remainingAt === now;
-    const remaining = isTold ? this.#remaining : 0;
-    const limit = isTold ? Math.min(this.limit, this.#remainingOf) : this.limit;
-    const change = this.foreign.refused(now, limit - remaining - own - this.#known(now));
+    const missing = Math.min(this.limit, this.#remainingOf) - this.#remaining;
+    const change = this.foreign.refused(now, missing - own - this.#known(now));
     if (this.#drains && change > 0) this.chargeForeign(now, change);
   }
 

@@ -142,7 +142,8 @@ function reasonOf(error: ErrorBody, unit: UpstreamRefusal["unit"]): RefusalReaso
 /**
  * The header that tells when the refused request may pass: of what is used up, the one that resets last. Where none
  * is used up, but the body names one (there was something left, and not enough), the first of those to reset; where
- * resets are all that the headers say, the first of all.
+ * resets are all that the headers say, the first of all. Where they say nothing of what the body names, it is what they
+ * call used up.
  */
 function decisive(
   hints: readonly Hint[],
@@ -150,12 +151,11 @@ function decisive(
   window: HintWindow | null,
 ): Hint | null {
   if (unit === "concurrency") return null;
-  const named = hints.filter(
-    (hint) =>
-      (unit === null || isOf(hint.unit, unit)) &&
-      (window === null || hint.window === null || hint.window === window),
+  const ofWindow = hints.filter(
+    (hint) => window === null || hint.window === null || hint.window === window,
   );
-  const spent = named.filter(({ remaining }) => remaining === 0);
+  const named = ofWindow.filter((hint) => unit === null || isOf(hint.unit, unit));
+  const spent = (named.length > 0 ? named : ofWindow).filter(({ remaining }) => remaining === 0);
   if (spent.length > 0)
     return spent.reduce((a, b) => ((b.resetAt ?? 0) > (a.resetAt ?? 0) ? b : a));
   const open = unit === null ? named.filter(({ remaining }) => remaining === null) : named;

@@ -142,8 +142,8 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
       const until = holdUntil(parts, account, refusal, now);
       if (refusal.waitMs === null) {
         // Nothing but its numbers says how long this lasts.
-        tellHints(out, lease, answer, core);
-        lease.turnedAway(account, unitOf(refusal), refusal.window);
+        const hints = exchange.quota === null ? [] : readHints(out.provider, answer.headers, now);
+        lease.turnedAway(account, hints, unitOf(refusal), refusal.window);
       }
       account.hold(until);
       const waits = retriable && until <= deadlineAt;

@@ -224,7 +224,11 @@ describe.each(ledgers)("$name ledger", ({ make }) => {
     expect(usage()["a sliding_window tokens/minute"]?.remaining).toBe(90);
     const [first] = accounts as [Account];
     ledger.refused(first, made, clock.now(), null, null);
+    ledger.refused(first, made, clock.now(), "tokens", "minute");
     expect(usage()["a sliding_window tokens/minute"]?.remaining).toBe(90);
+    ledger.hint(made, clock.now(), [
+      { ...nothing, unit: "tokens", window: "minute", remaining: 0 },
+    ]);
     ledger.refused(first, made, clock.now(), "tokens", "minute");
     expect(usage()["a sliding_window tokens/minute"]?.remaining).toBeLessThanOrEqual(0);
     ledger.settle(made, clock.now(), tokens(0));

@@ -223,7 +223,17 @@ describe("an upstream that turns requests away", () => {
     });
     const row = (domain: string, provider: string, limits: string): string =>
       `  - { name: ${domain}, domain: ${domain}, provider: ${provider}, ${limits}, upstream: "${upstream.url}/${domain}" }`;
-    const more = ["doubling", "hopeless", "unpaid", "leaving", "overload", "again", "mixed"];
+    const more = [
+      "doubling",
+      "named",
+      "nought",
+      "hopeless",
+      "unpaid",
+      "leaving",
+      "overload",
+      "again",
+      "mixed",
+    ];
     proxy = await startProxy(
       `quotas:
 ${holds.map(({ provider, limits = limited }, n) => row(`hold${n}.test`, provider, limits)).join("\n")}
@@ -267,19 +277,26 @@ rate_limits:
     );
   });
 
-  test("without a word on how long: a second, then twice as long, jittered", async () => {
-    const domain = "doubling.test";
-    scripts.set(domain, [refusal({}), refusal({})]);
-    expect((await post(domain, "a").answer).status).toBe(200);
-    const [first, second, third] = seenOf(domain) as [Seen, Seen, Seen];
-    expect(second.at - first.at).toBeWithin(750, 1_250 + tolerance);
-    expect(third.at - second.at).toBeWithin(1_500, 2_500 + tolerance);
-    // It was served: the next time begins anew.
-    scripts.set(domain, [refusal({})]);
-    expect((await post(domain, "b").answer).status).toBe(200);
-    const [fourth, fifth] = seenOf(domain).slice(3) as [Seen, Seen];
-    expect(fifth.at - fourth.at).toBeWithin(750, 1_250 + tolerance);
-  });
+  test.each([
+    ["doubling.test", {}, {}],
+    ["named.test", {}, openAiError("Slow down")],
+    ["nought.test", { "Retry-After": "0" }, openAiError("Slow down")],
+  ])(
+    "without a word on how long: a second, then twice as long, jittered (%s)",
+    async (...given) => {
+      const [domain, headers, body] = given;
+      scripts.set(domain, [refusal(headers, body), refusal(headers, body)]);
+      expect((await post(domain, "a").answer).status).toBe(200);
+      const [first, second, third] = seenOf(domain) as [Seen, Seen, Seen];
+      expect(second.at - first.at).toBeWithin(750, 1_250 + tolerance);
+      expect(third.at - second.at).toBeWithin(1_500, 2_500 + tolerance);
+      // It was served: the next time begins anew.
+      scripts.set(domain, [refusal({})]);
+      expect((await post(domain, "b").answer).status).toBe(200);
+      const [fourth, fifth] = seenOf(domain).slice(3) as [Seen, Seen];
+      expect(fifth.at - fourth.at).toBeWithin(750, 1_250 + tolerance);
+    },
+  );
 
   test.each([
     ["30", "30", null],

@@ -140,9 +140,19 @@ describe.each(kinds)("$name", ({ make }) => {
     expect(limit.fits(start + 5, 15)).toBe(true);
   });
 
-  test("a refusal without numbers means that it is full, whatever we think", () => {
+  test("a refusal without numbers does not say who has used it up, nor for how long", () => {
     const limit = make();
     const entry = counted(limit, start, 10);
+    limit.hint(entry, start, hint(80));
+    const before = limit.usage(start + 100);
+    limit.refused(entry, start + 100);
+    expect(limit.usage(start + 100)).toEqual(before);
+  });
+
+  test("a refusal that says how much is left means that it is full, whatever we think", () => {
+    const limit = make();
+    const entry = counted(limit, start, 10);
+    limit.hint(entry, start, hint(0));
     limit.refused(entry, start);
     limit.settle(entry, start, 0);
     expect(limit.fits(start, 1)).toBe(false);

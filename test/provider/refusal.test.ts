@@ -174,6 +174,26 @@ const limits: Case[] = [
   ["a wait of 0 says nothing", "generic", 429, "", { "retry-after": "0" }, { waitMs: null }],
   ["a wait of a year neither", "generic", 429, "", { "retry-after": "31536000" }, { waitMs: null }],
   [
+    "Groq: the body names requests, the headers tokens that are used up",
+    "groq",
+    429,
+    openai("Slow down", "requests"),
+    {
+      "x-ratelimit-limit-tokens": "6000",
+      "x-ratelimit-remaining-tokens": "0",
+      "x-ratelimit-reset-tokens": "1.4s",
+    },
+    { waitMs: 1_400, unit: "requests" },
+  ],
+  [
+    "the body names requests, and of tokens something is left",
+    "groq",
+    429,
+    openai("Slow down", "requests"),
+    { "x-ratelimit-remaining-tokens": "100", "x-ratelimit-reset-tokens": "1.4s" },
+    { waitMs: null, unit: "requests" },
+  ],
+  [
     "Groq: tokens a day",
     "groq",
     429,
