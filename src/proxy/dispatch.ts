@@ -9,7 +9,7 @@ import { readHints } from "../provider/hint.ts";
 import { chargeFailed } from "../provider/meter.ts";
 import type { Provider } from "../provider/provider.ts";
 import { setKey } from "../provider/credential.ts";
-import type { UpstreamRefusal } from "../provider/refusal.ts";
+import type { RefusalReason, UpstreamRefusal } from "../provider/refusal.ts";
 import type { Core, Runtime } from "../runtime.ts";
 import { overloadWait } from "./backoff.ts";
 import type { Strikes } from "./backoff.ts";
@@ -105,8 +105,9 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     if (answer.status < 400) tellHints(out, lease, answer, core);
     if (isKeyRefused(out, lease, answer)) {
       breaker.released(entered);
-      const goesOn = setAside(parts, out, lease, answer.status);
-      if (!goesOn && answer.status === 403) return pass(parts, out, answer, controller);
+      const { status } = answer;
+      const goesOn = setAside(parts, out, lease, status, status === 402 ? "billing" : null);
+      if (!goesOn && status !== 401) return pass(parts, out, answer, controller);
       controller.abort();
       if (!goesOn) throw noKeyAccepted(out, lease);
       admission = again(admission, exchange.startedAt);
@@ -157,6 +158,12 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
       // A call whose answer has not ended is ended.
       if (!read.whole) controller.abort();
       settleTry(core, out, lease, answer.status, refusal.reason);
+      continue;
+    }
+    const { reason } = refusal;
+    if (isUnpaid(out, lease, refusal) && setAside(parts, out, lease, answer.status, reason)) {
+      breaker.released(entered);
+      if (!read.whole) controller.abort();
       continue;
     }
     breaker.failed(entered, account?.spec.label ?? null, refusal.waitMs);
@@ -280,26 +287,49 @@ function unitOf({ unit }: UpstreamRefusal): Exclude<UpstreamRefusal["unit"], "co
   return unit === "concurrency" ? null : unit;
 }
 
+/** Statuses that are about the key: it is not known, has no credit, or may not. */
+const keyStatuses: ReadonlySet<number> = new Set([401, 402, 403]);
+
 /** Whether the upstream does not accept a key of ours. */
 function isKeyRefused({ runtime }: Outgoing, lease: Lease, { status }: Response): boolean {
-  return (status === 401 || status === 403) && runtime.keyOf(lease.path) !== null;
+  return keyStatuses.has(status) && runtime.keyOf(lease.path) !== null;
 }
 
-/** Leaves a key alone. False where there is no other to try, or nothing to send again. */
-function setAside({ core }: DispatchParts, out: Outgoing, lease: Lease, status: number): boolean {
+const unpaid: ReadonlySet<RefusalReason> = new Set(["insufficient_quota", "billing", "spend_cap"]);
+
+/** Whether the upstream says that a key of ours has no credit. */
+function isUnpaid({ runtime }: Outgoing, lease: Lease, { kind, reason }: UpstreamRefusal): boolean {
+  return kind === "never" && unpaid.has(reason) && runtime.keyOf(lease.path) !== null;
+}
+
+/**
+ * Leaves a key alone. False where there is no other to try, or nothing to send again.
+ * @param unpaidFor why there is no credit; null where the key is not accepted
+ */
+function setAside(
+  { core }: DispatchParts,
+  out: Outgoing,
+  lease: Lease,
+  status: number,
+  unpaidFor: RefusalReason | null,
+): boolean {
   const { admission, body } = out;
   const now = core.clock.now();
   const account = accountOf(lease);
   if (account === null) return false;
-  core.log.warn("the upstream does not accept a key of api_keys: it is left alone for 10 minutes", {
-    quota: account.spec.label,
-    status,
-  });
   const others = admission.path.alternatives.filter((path) => path !== lease.path);
   const usable = others.some((path) => path.accounts.every(({ heldUntil }) => heldUntil <= now));
+  const what =
+    unpaidFor === null
+      ? "the upstream does not accept a key of api_keys"
+      : "a key of api_keys has no credit";
+  core.log.warn(
+    `${what}: ${usable ? "it is left alone for 10 minutes" : "there is no other to use"}`,
+    { quota: account.spec.label, status },
+  );
   if (usable) account.hold(now + setAsideMs);
   if (!usable || body instanceof ReadableStream) return false;
-  settleTry(core, out, lease, status, "key_refused");
+  settleTry(core, out, lease, status, unpaidFor ?? "key_refused");
   return true;
 }
 

@@ -91,6 +91,46 @@ test.each([401, 403])(
   },
 );
 
+const message = "You exceeded your current quota, please check your plan and billing details.";
+const code = "insufficient_quota";
+const unpaid = [
+  { status: 429, body: { error: { message, type: code, code } } },
+  { status: 429, body: { error: { message: "Refused", code: "enforced_spend_limit_reached" } } },
+  { status: 402, body: { error: { message: "Insufficient credits", code: 402 } } },
+];
+
+test.each(unpaid)("a key without credit is left alone as well: $status, $body", async (given) => {
+  using at = folder();
+  const { status, body } = given;
+  await using upstream = startUpstream((request) =>
+    request.headers.get("authorization") === `Bearer ${env.KEY_A}`
+      ? Response.json(body, { status })
+      : new Response("ok"),
+  );
+  await using proxy = await startProxy(quota(upstream.url, "rpm: 1000"), { at, env });
+  for (let n = 0; n < 10; n++) {
+    const answer = await ask(proxy.port, post);
+    expect([n, answer.status]).toEqual([n, 200]);
+  }
+  expect(keys(upstream.seen).filter((key) => key === env.KEY_A)).toHaveLength(1);
+  await proxy.said(/has no credit.*left alone for 10 minutes/);
+});
+
+test.each(unpaid)(
+  "where no key has credit the client is told what the upstream says: $status",
+  async (given) => {
+    using at = folder();
+    const { status, body } = given;
+    await using upstream = startUpstream(() => Response.json(body, { status }));
+    await using proxy = await startProxy(quota(upstream.url, "rpm: 1000"), { at, env });
+    for (let n = 0; n < 3; n++) {
+      const answer = await ask(proxy.port, post);
+      expect([answer.status, answer.json()]).toEqual([status, body]);
+    }
+    expect(upstream.seen).toHaveLength(4);
+  },
+);
+
 test("where no key is accepted the client is told so, and not what the upstream says of the keys", async () => {
   using at = folder();
   await using upstream = startUpstream(() =>
