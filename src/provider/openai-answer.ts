@@ -19,22 +19,26 @@ export function openAiStream(extension: string | null): StreamFormat {
     const inner = extension === null ? null : event[extension];
     return isObject(inner) ? inner[key] : undefined;
   };
+  const usageIn = (event: Record<string, unknown>): Usage | null => {
+    const inner = event["response"];
+    return (
+      openAiUsage(event["usage"]) ??
+      (isObject(inner) ? openAiUsage(inner["usage"]) : null) ??
+      openAiUsage(extended(event, "usage"))
+    );
+  };
   return {
     usageKey: "usage",
     lengthMark,
     kindOf,
     plain,
     usageAfter(event, before) {
-      if (!isObject(event)) return before;
-      const inner = event["response"];
-      const found =
-        openAiUsage(event["usage"]) ??
-        (isObject(inner) ? openAiUsage(inner["usage"]) : null) ??
-        openAiUsage(extended(event, "usage"));
+      const found = isObject(event) ? usageIn(event) : null;
       // Some APIs report in every event, and some zeros in the last: the running sum never falls.
       return found === null || (before !== null && before.total > found.total) ? before : found;
     },
     stoppedForLength,
+    isWhole: (event) => isObject(event) && hasEnded(event["choices"]) && usageIn(event) !== null,
     isError: (event) =>
       isObject(event) &&
       (event["type"] === "error" || isError(event["error"]) || isError(extended(event, "error"))),
@@ -71,6 +75,14 @@ function kindOf(event: string): EventKind {
 
 const typeOfResponse = /"type": ?"response\.([a-z_.]+)"/;
 const endsOfResponse = new Set(["completed", "incomplete", "failed"]);
+
+/** Whether every choice of an event is at its end, as when it has none. */
+function hasEnded(choices: unknown): boolean {
+  return (
+    Array.isArray(choices) &&
+    choices.every((choice) => isObject(choice) && typeof choice["finish_reason"] === "string")
+  );
+}
 
 /** An error is an object, in some APIs just a text. */
 function isError(value: unknown): boolean {

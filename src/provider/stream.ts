@@ -38,6 +38,11 @@ export interface StreamFormat {
   usageAfter(event: unknown, before: Usage | null): Usage | null;
   /** Whether an event says that the answer stopped because its cap was reached. */
   stoppedForLength(event: unknown): boolean;
+  /**
+   * Whether an event has all usage and says that the model has ended, so that the answer is whole though its last event
+   * never comes, unless text follows; absent where servers always send the last.
+   */
+  isWhole?(event: unknown): boolean;
   /** Whether an event is an error that ends the stream. */
   isError(event: unknown): boolean;
 }
@@ -83,6 +88,8 @@ function follow(format: StreamFormat, framing: Framing): StreamMeter {
   let finished = false;
   let failed = false;
   let stoppedForLength = false;
+  /** How many pieces of text there were when the answer seemed whole; -1 before. */
+  let wholeAt = -1;
 
   const onEvent: OnEvent = (bytes, start, end) => {
     const event = bytes.subarray(start, end);
@@ -103,6 +110,7 @@ function follow(format: StreamFormat, framing: Framing): StreamMeter {
   const read = (event: unknown): void => {
     usage = format.usageAfter(event, usage);
     if (format.stoppedForLength(event)) stoppedForLength = true;
+    if (format.isWhole?.(event) === true) wholeAt = seen.pieces;
     if (format.isError(event)) finished = failed = true;
   };
   const onLong: OnLongEvent = (head, tail) => {
@@ -118,6 +126,7 @@ function follow(format: StreamFormat, framing: Framing): StreamMeter {
       // A last line without a line end is still an answer's last line.
       push(lineEnd);
       flush();
+      if (wholeAt === seen.pieces) finished = true;
       const outputTokensSeen = estimateTokens(seen);
       return {
         usage: finished && !failed ? usage : atLeast(usage, outputTokensSeen),

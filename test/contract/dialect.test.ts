@@ -200,9 +200,11 @@ describe.each(cases)("$name", (row) => {
   });
 
   test("says when a stream broke off, and charges what passed", () => {
-    const long = ["x".repeat(400), ...texts];
+    const events = row.events(["x".repeat(400), ...texts], usage, false);
+    // Only servers of OpenAI's format mark an end that says nothing; it is as good without.
+    if (events.at(-1) === "[DONE]") events.pop();
     for (const missing of [1, 2]) {
-      const end = follow(row, wire(row, row.events(long, usage, false).slice(0, -missing)));
+      const end = follow(row, wire(row, events.slice(0, -missing)));
       expect(end).toMatchObject({ finished: false, failed: false });
       expect(end.usage?.output ?? end.outputTokensSeen).toBeGreaterThanOrEqual(100);
     }

@@ -90,6 +90,25 @@ test("tells usage of a stream without include_usage from what passed", () => {
   expect(meter.end()).toMatchObject({ usage: null, outputTokensSeen: 4, finished: true });
 });
 
+const long = { choices: [{ delta: { content: "你好世界".repeat(50) }, finish_reason: null }] };
+const told = { prompt_tokens: 5, completion_tokens: 60, total_tokens: 65 };
+const stopped = { choices: [{ delta: {}, finish_reason: "stop" }] };
+const running = { choices: [{ delta: {}, finish_reason: null }] };
+
+test.each([
+  ["usage in the last choice", [long, { ...stopped, usage: told }], true, 60],
+  ["usage after the choices", [long, stopped, { choices: [], usage: told }], true, 60],
+  ["usage so far", [long, { ...running, usage: told }], false, 200],
+  ["one of two answers at its end", [{ ...stopped, usage: told }, long], false, 200],
+  ["no usage", [long, stopped], false, 200],
+] as const)("a stream that ends without [DONE]: %s", (_, events, finished, output) => {
+  const meter = generic.follow();
+  for (const event of events)
+    meter.push(new TextEncoder().encode(`data: ${JSON.stringify(event)}\n\n`));
+  const end = meter.end();
+  expect([end.finished, end.usage?.output ?? end.outputTokensSeen]).toEqual([finished, output]);
+});
+
 test("takes text that looks like a response's event for text", () => {
   const meter = openai.follow();
   const event = { choices: [{ delta: { content: "response.completed is an event" } }] };
