@@ -128,7 +128,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     const saysMs = waitInHead(out.provider, answer, now);
     const wasHeld = (account?.heldUntil ?? 0) > now;
     if (saysMs !== null) account?.hold(now + saysMs);
-    const read = await readTurnedAway(out.provider, answer, clock);
+    const read = await readTurnedAway(out.provider, answer, clock, saysMs);
     const { refusal } = read;
     if (refusal === null) {
       breaker.released(entered);

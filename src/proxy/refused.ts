@@ -46,15 +46,19 @@ export function mayTurnAway(provider: Provider, status: number): boolean {
  * Reads what an answer says about limits. A body that does not end, or breaks off, is taken for what was there of it.
  * The answer that is returned is to be used in place of the one given.
  * @param clock its present time is when the headers arrived
+ * @param saysMs the wait that the head names, ms; null for none. Half of it is the longest that the body is read: the
+ *   request has to be in its place again before the hold ends, or others go first
  */
 export async function readTurnedAway(
   provider: Provider,
   answer: Response,
   clock: Clock,
+  saysMs: number | null,
 ): Promise<TurnedAway> {
   const now = clock.now();
   const { status, statusText, headers } = answer;
-  const { start, body, whole } = await readStart(answer, clock);
+  const readMs = Math.min(longestReadMs, (saysMs ?? Infinity) / 2);
+  const { start, body, whole } = await readStart(answer, clock, readMs);
   const text = await decodedText(start, headers.get("content-encoding"));
   const refusal = readRefusal(provider, status, headers, text, now);
   if (whole && start.length !== Number(headers.get("content-length") ?? start.length))
@@ -68,13 +72,14 @@ type Body = Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
 async function readStart(
   answer: Response,
   clock: Clock,
+  longestMs: number,
 ): Promise<{ start: Uint8Array<ArrayBuffer>; body: Body | null; whole: boolean }> {
   const reader = answer.body?.getReader();
   if (reader === undefined) return { start: new Uint8Array(), body: null, whole: true };
   const chunks: Uint8Array[] = [];
   let length = 0;
   const { promise: late, resolve: stop } = Promise.withResolvers<"late">();
-  const cancel = clock.at(clock.now() + longestReadMs, () => stop("late"));
+  const cancel = clock.at(clock.now() + longestMs, () => stop("late"));
   /** What was asked for and has not come. */
   let asked: ReturnType<typeof reader.read> | null = null;
   try {

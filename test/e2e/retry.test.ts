@@ -227,6 +227,7 @@ describe("an upstream that turns requests away", () => {
       "doubling",
       "named",
       "nought",
+      "endless",
       "hopeless",
       "unpaid",
       "leaving",
@@ -359,6 +360,26 @@ rate_limits:
       expect((seenOf(domain).at(-1)?.at ?? 0) - (answer.headAt ?? 0)).toBeGreaterThan(200);
     },
   );
+
+  test("what was turned away goes first and in time where the 429's body does not end", async () => {
+    const domain = "endless.test";
+    scripts.set(domain, [
+      () => {
+        const body = new ReadableStream<Uint8Array>({
+          start: (controller) => controller.enqueue(new TextEncoder().encode("{")),
+        });
+        return new Response(body, { status: 429, headers: { "Retry-After": "1" } });
+      },
+    ]);
+    const first = post(domain, "first");
+    await until(() => seenOf(domain).length === 1, "the first is turned away");
+    const second = post(domain, "second");
+    for (const { answer } of [first, second]) expect((await answer).status).toBe(200);
+    expect(names(domain)).toEqual(["first", "first", "second"]);
+    const [turnedAway, again] = seenOf(domain) as [Seen, Seen];
+    const waited = again.at - (answeredAt.get(turnedAway) ?? 0);
+    expect(waited).toBeWithin(999, 1_000 + tolerance);
+  });
 
   test("a client that leaves during the hold frees its place", async () => {
     const domain = "leaving.test";

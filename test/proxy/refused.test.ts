@@ -25,7 +25,7 @@ describe("an answer that is looked into", () => {
     ["compressed", { "content-encoding": "gzip" }, Bun.gzipSync(over)],
   ] as const)("goes on byte for byte, %s", async (_, headers, bytes) => {
     const answer = new Response(bytes, { status: 429, headers });
-    const read = await readTurnedAway("openai", answer, new FakeClock());
+    const read = await readTurnedAway("openai", answer, new FakeClock(), null);
     expect(read.refusal).toMatchObject({ kind: "rate_limit", waitMs: 1_500 });
     expect(new Uint8Array(await read.answer.arrayBuffer())).toEqual(new Uint8Array(bytes));
     expect(read.answer.status).toBe(429);
@@ -38,6 +38,7 @@ describe("an answer that is looked into", () => {
       "openai",
       new Response(stream, { status: 429 }),
       new FakeClock(),
+      null,
     );
     expect(read.refusal?.kind).toBe("rate_limit");
     expect(await read.answer.text()).toBe(large);
@@ -48,29 +49,43 @@ describe("an answer that is looked into", () => {
       "openai",
       new Response(null, { status: 503 }),
       new FakeClock(),
+      null,
     );
     expect(read.refusal?.kind).toBe("overload");
     const forbidden = await readTurnedAway(
       "github",
       new Response("no", { status: 403 }),
       new FakeClock(),
+      null,
     );
     expect(forbidden.refusal).toBe(null);
   });
 
-  test("is not waited for where its body does not end: the head says enough", async () => {
+  test.each([
+    ["7", 2_000],
+    // What it is about has to stand in the queue again before the hold ends.
+    ["1", 500],
+  ])("is not waited for where its body does not end: the head says %p s", async (says, ms) => {
     const clock = new FakeClock();
     const stream = new ReadableStream<Uint8Array>({
       start: (controller) => controller.enqueue(new TextEncoder().encode("{")),
     });
-    const headers = { "retry-after": "7" };
+    const headers = { "retry-after": says };
     const answer = new Response(stream, { status: 429, headers });
-    expect(waitInHead("generic", answer, clock.now())).toBe(7_000);
-    const reading = readTurnedAway("generic", answer, clock);
+    const waitMs = waitInHead("generic", answer, clock.now());
+    expect(waitMs).toBe(1_000 * Number(says));
+    let isRead = false;
+    const reading = readTurnedAway("generic", answer, clock, waitMs).finally(() => {
+      isRead = true;
+    });
     await settlePromises();
-    await clock.tick(2_000);
+    await clock.tick(ms - 1);
+    expect(isRead).toBe(false);
+    await clock.tick(1);
+    await settlePromises();
+    expect(isRead).toBe(true);
     const read = await reading;
-    expect(read).toMatchObject({ whole: false, refusal: { kind: "rate_limit", waitMs: 7_000 } });
+    expect(read).toMatchObject({ whole: false, refusal: { kind: "rate_limit", waitMs } });
   });
 
   test("counts for what was there where its body breaks off", async () => {
@@ -83,7 +98,7 @@ describe("an answer that is looked into", () => {
     });
     const headers = { "content-length": "500" };
     const answer = new Response(stream, { status: 503, headers });
-    const read = await readTurnedAway("generic", answer, new FakeClock());
+    const read = await readTurnedAway("generic", answer, new FakeClock(), null);
     expect(read).toMatchObject({ whole: true, refusal: { kind: "overload" } });
     expect([await read.answer.text(), read.answer.headers.get("content-length")]).toEqual([
       "{",
