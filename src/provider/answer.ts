@@ -4,7 +4,7 @@ import { objectAt, parsed } from "./scan.ts";
 /** Answers up to this size, in characters, are parsed whole; of larger ones only the usage at their end is. */
 const largestParsed = 256 * 1024;
 
-/** What a complete JSON answer tells. */
+/** What a JSON answer tells. */
 export interface AnswerEnd {
   /** Null where the answer reports none. */
   usage: Usage | null;
@@ -13,13 +13,14 @@ export interface AnswerEnd {
 }
 
 /**
- * Reads a complete JSON answer. Embeddings and images can be megabytes with the usage behind them: parsing all that
+ * Reads a JSON answer. Embeddings and images can be megabytes with the usage behind them: parsing all that
  * would hold everything else up.
  * @param bytes not compressed
+ * @param isWhole whether that is all; else it is the end
  */
-export function readAnswer(dialect: Dialect, bytes: Uint8Array): AnswerEnd {
+export function readAnswer(dialect: Dialect, bytes: Uint8Array, isWhole = true): AnswerEnd {
   const text = new TextDecoder().decode(bytes);
-  if (text.length <= largestParsed) {
+  if (isWhole && text.length <= largestParsed) {
     const answer = parsed(text);
     return { usage: dialect.usageOf(answer), stoppedForLength: dialect.stoppedForLength(answer) };
   }

@@ -68,19 +68,40 @@ export function decoding<T>(
   };
 }
 
-/** Collects a JSON answer's text, up to a bound; `end` gives null where there was more. */
-export function collector(max: number): {
-  push(chunk: Uint8Array): void;
-  end(): Uint8Array | null;
-} {
-  const chunks: Uint8Array[] = [];
+/** What was collected of a text. */
+export interface Collected {
+  readonly bytes: Uint8Array;
+  /** If not, `bytes` are its end. */
+  readonly isWhole: boolean;
+}
+
+/** Collects a text of up to `max` bytes; of a longer one the last `tail`. */
+export function collector(
+  max: number,
+  tail = 0,
+): { push(chunk: Uint8Array): void; end(): Collected } {
+  let chunks: Uint8Array[] = [];
   let length = 0;
+  let isWhole = true;
   return {
     push(chunk) {
+      chunks.push(chunk);
       length += chunk.byteLength;
-      if (length <= max) chunks.push(chunk);
-      else chunks.length = 0;
+      if (length <= max) return;
+      isWhole = false;
+      chunks = lastOf(chunks, tail);
+      length = chunks.reduce((sum, { byteLength }) => sum + byteLength, 0);
     },
-    end: () => (length > max ? null : Buffer.concat(chunks)),
+    end() {
+      const bytes = Buffer.concat(chunks);
+      return { bytes: isWhole ? bytes : bytes.subarray(Math.max(0, length - tail)), isWhole };
+    },
   };
+}
+
+/** The last of `chunks` that have `bytes` bytes together. */
+function lastOf(chunks: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let from = chunks.length;
+  for (let size = 0; from > 0 && size < bytes; size += chunks[from]?.byteLength ?? 0) from--;
+  return chunks.slice(from);
 }

@@ -130,6 +130,6 @@ async function decodedText(bytes: Uint8Array, encoding: string | null): Promise<
   const reader = decoding(encoding, collector(mostBytes));
   if (reader === null) return null;
   reader.push(bytes);
-  const decoded = await reader.end();
-  return decoded === null ? null : new TextDecoder().decode(decoded);
+  const { bytes: decoded, isWhole } = await reader.end();
+  return isWhole ? new TextDecoder().decode(decoded) : null;
 }

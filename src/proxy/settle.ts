@@ -5,8 +5,10 @@ import { collector, decoding } from "./decode.ts";
 import type { SideReader } from "./decode.ts";
 import type { Estimate } from "./estimate.ts";
 
-/** Larger answers are not read along. */
+/** Of larger answers only the end is kept. */
 const largestCollected = 16 * 1024 * 1024;
+/** Enough of it for the usage behind an embedding or an image. */
+const tailBytes = 64 * 1024;
 /** About so many bytes of an answer's text are a token, where nothing better is known. */
 const bytesPerToken = 4;
 
@@ -102,13 +104,13 @@ function jsonReader(
   reserved: Readonly<Cost>,
   inHeaders: Usage | null,
 ): SideReader<Settlement> {
-  const collected = collector(largestCollected);
+  const collected = collector(largestCollected, tailBytes);
   return {
     push: (chunk) => collected.push(chunk),
     end() {
-      const bytes = collected.end();
-      if (bytes === null) return unread(reserved, estimate, inHeaders);
-      const { usage: seen, stoppedForLength } = readAnswer(dialect, bytes);
+      const { bytes, isWhole } = collected.end();
+      const { usage: seen, stoppedForLength } = readAnswer(dialect, bytes, isWhole);
+      if (seen === null && !isWhole) return unread(reserved, estimate, inHeaders);
       const usage = seen ?? inHeaders;
       const estimated = Math.ceil(bytes.byteLength / bytesPerToken);
       return {
