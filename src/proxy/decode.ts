@@ -3,6 +3,7 @@ import {
   createBrotliDecompress,
   createGunzip,
   createInflate,
+  createInflateRaw,
   createZstdDecompress,
 } from "node:zlib";
 
@@ -12,12 +13,20 @@ const maxDecoded = 64 * 1024 * 1024;
 /** Compressed bytes that wait to be decoded: where an answer passes faster than that, it is not read on either. */
 const maxWaiting = 16 * 1024 * 1024;
 
-const decoders: Readonly<Record<string, () => Transform>> = {
-  gzip: createGunzip,
-  "x-gzip": createGunzip,
-  deflate: createInflate,
-  br: createBrotliDecompress,
-  zstd: createZstdDecompress,
+/** How data in zlib's form begin. */
+const zlibStart = 0x78;
+
+/** Gets the first byte. */
+type MakeDecoder = (first: number) => Transform;
+
+const decoders: Readonly<Record<string, MakeDecoder>> = {
+  gzip: () => createGunzip(),
+  "x-gzip": () => createGunzip(),
+  // Some servers send it without the zlib header that RFC 9110 §8.4.1.2 asks for, which begins with 8, the method, in
+  // its low four bits (RFC 1950 §2.2).
+  deflate: (first) => ((first & 0x0f) === 8 ? createInflate() : createInflateRaw()),
+  br: () => createBrotliDecompress(),
+  zstd: () => createZstdDecompress(),
 };
 
 /** Reads bytes that pass to the client: `push` each, then `end` once. The bytes themselves are never changed. */
@@ -37,30 +46,39 @@ export function decoding<T>(
   partly: (read: T | Promise<T>) => T | Promise<T> = (read) => read,
 ): SideReader<T> | null {
   if (encoding === null || encoding === "" || encoding === "identity") return inner;
-  const decoder = decoders[encoding.toLowerCase()]?.();
-  if (decoder === undefined) return null;
+  const make = decoders[encoding.toLowerCase()];
+  if (make === undefined) return null;
+  let decoder: Transform | null = null;
   let length = 0;
   let isWhole = false;
   const done = Promise.withResolvers<void>();
-  decoder.on("data", (chunk: Uint8Array) => {
-    length += chunk.byteLength;
-    if (length > maxDecoded) decoder.destroy();
-    else inner.push(chunk);
-  });
-  // Broken or cut-off data ends the side copy early; what was read until then counts.
-  decoder.on("error", () => done.resolve());
-  decoder.on("close", () => done.resolve());
-  decoder.on("end", () => {
-    isWhole = true;
-    done.resolve();
-  });
+  const begin = (first: number): Transform => {
+    const made = make(first);
+    made.on("data", (chunk: Uint8Array) => {
+      length += chunk.byteLength;
+      if (length > maxDecoded) made.destroy();
+      else inner.push(chunk);
+    });
+    // Broken or cut-off data ends the side copy early; what was read until then counts.
+    made.on("error", () => done.resolve());
+    made.on("close", () => done.resolve());
+    made.on("end", () => {
+      isWhole = true;
+      done.resolve();
+    });
+    return made;
+  };
   return {
     push(chunk) {
+      const [first] = chunk;
+      if (first === undefined) return;
+      decoder ??= begin(first);
       if (decoder.destroyed) return;
       decoder.write(chunk);
       if (decoder.writableLength > maxWaiting) decoder.destroy();
     },
     async end() {
+      decoder ??= begin(zlibStart);
       if (!decoder.destroyed) decoder.end();
       await done.promise;
       return isWhole ? inner.end() : partly(inner.end());

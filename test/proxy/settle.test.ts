@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { deflateSync } from "node:zlib";
+import { deflateRawSync, deflateSync } from "node:zlib";
 import type { Usage } from "../../src/provider/dialect.ts";
 import { dialectOf } from "../../src/provider/dialects.ts";
 import type { Estimate } from "../../src/proxy/estimate.ts";
@@ -26,6 +26,7 @@ test.each<[string, string, string, string | Uint8Array, number]>([
   ["JSON, compressed", "application/json", "gzip", zipped, 7],
   ["JSON that is not compressed as it says", "application/json", "gzip", json, 500],
   ["JSON in zlib's form", "application/json", "deflate", deflateSync(json), 7],
+  ["JSON in its bare form", "application/json", "deflate", deflateRawSync(json), 7],
   ["JSON in none of the forms", "application/json", "deflate", json, 500],
   ["JSON cut off in its compression", "application/json", "gzip", zipped.subarray(0, 20), 500],
   ["an unknown compression", "application/json", "lzw", json, 500],
