@@ -114,8 +114,9 @@ export interface AnswerOptions {
 }
 
 /**
- * Sends the pipeline's answer: piece by piece, no faster than the client takes it. One that breaks off, or that the
- * client does not take, ends with the connection, so that it never looks complete.
+ * Sends the pipeline's answer: piece by piece, no faster than the client takes it. One that breaks off, that is not as
+ * long as it says, or that the client does not take, ends with the connection, so that it never looks complete, and
+ * nothing of it looks like the next answer.
  * Resolves when it has been sent, or cannot be any more; never rejects.
  */
 export async function sendAnswer(
@@ -125,6 +126,8 @@ export async function sendAnswer(
 ): Promise<void> {
   const { status, statusText, headers, body } = answer;
   const { req: incoming } = outgoing;
+  const length = lengthOf(answer);
+  if (length === null) headers.delete("content-length");
   outgoing.statusCode = status;
   if (statusText !== "") outgoing.statusMessage = statusText;
   for (const [name, value] of headers) {
@@ -134,26 +137,37 @@ export async function sendAnswer(
   if (cookies.length > 0) outgoing.setHeader("set-cookie", cookies);
   // The rest of a body that nobody wants would have to be read before the next request.
   if (!incoming.complete && hasBody(incoming)) outgoing.setHeader("connection", "close");
-  if (body === null || incoming.method === "HEAD" || status === 204 || status === 304) {
+  const isBodiless = incoming.method === "HEAD" || status === 204 || status === 304;
+  if (isBodiless || (body === null && (length ?? 0) === 0)) {
     await body?.cancel().catch(() => {});
     outgoing.end();
     return;
   }
-  const reader = body.getReader();
+  const reader = body?.getReader();
+  let sent = 0;
   try {
     outgoing.flushHeaders();
     for (;;) {
-      const piece = await reader.read();
-      if (piece.done) break;
+      const piece = await reader?.read();
+      if (piece === undefined || piece.done) break;
+      sent += piece.value.length;
+      if (sent > (length ?? Infinity)) throw new Error("The answer is longer than it says.");
       if (!outgoing.write(piece.value)) await taken(outgoing, options);
       if (outgoing.destroyed || outgoing.closed) throw new Error("The client has gone.");
     }
+    if (sent < (length ?? 0)) throw new Error("The answer is shorter than it says.");
     outgoing.end();
   } catch (error) {
     outgoing.socket?.destroy();
     outgoing.destroy();
-    await reader.cancel(error).catch(() => {});
+    await reader?.cancel(error).catch(() => {});
   }
+}
+
+/** How long an answer says it is, in bytes; null where it says nothing, or nothing clear, or may not (RFC 9110 §8.6). */
+function lengthOf({ status, headers }: Response): number | null {
+  const text = headers.get("content-length") ?? "";
+  return status !== 204 && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {

@@ -38,9 +38,14 @@ export function stripRequestHeaders(headers: Headers, fields: Fields): void {
   if (fields["user-agent"] === undefined) headers.set("user-agent", "");
 }
 
-/** The same for an answer's headers. `Set-Cookie` stays as many headers as the upstream sent. */
+/**
+ * The same for an answer's headers. `Set-Cookie` stays as many headers as the upstream sent. A length beside a transfer
+ * coding goes too: it is the coding that says where the body ends (RFC 9112 §6.3), and who goes by the length would
+ * take the rest for another answer.
+ */
 export function stripResponseHeaders(headers: Headers, fields: Fields): void {
   strip(headers, fields);
+  if (fields["transfer-encoding"] !== undefined) headers.delete("content-length");
 }
 
 function strip(headers: Headers, fields: Fields): void {

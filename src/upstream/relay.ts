@@ -67,7 +67,7 @@ export function openBody(
   controller: AbortController,
 ): OpenedBody | Promise<OpenedBody> {
   if (isSmall(fields)) return small(answer, idle, observer, controller);
-  const length = Number(fields["content-length"] ?? NaN);
+  const length = lengthOf(fields);
   // Bytes without a Content-Type would be given one by the server, which a stream is not.
   const canBeWhole = length > 0 && length <= wholeBytes && fields["content-type"] !== undefined;
   const { body } = answer;
@@ -81,7 +81,7 @@ export function openBody(
 
 /** Whether an answer with these headers comes in one packet or a few, all of it at once. */
 export function isSmall(fields: Fields): boolean {
-  const length = Number(fields["content-length"] ?? NaN);
+  const length = lengthOf(fields);
   const type = fields["content-type"];
   return (
     length > 0 &&
@@ -89,6 +89,11 @@ export function isSmall(fields: Fields): boolean {
     type !== undefined &&
     !type.startsWith("text/event-stream")
   );
+}
+
+/** What an answer says of its length, in bytes; NaN where it may be any: a transfer coding overrides a length (RFC 9112 §6.3). */
+function lengthOf(fields: Fields): number {
+  return fields["transfer-encoding"] === undefined ? Number(fields["content-length"] ?? NaN) : NaN;
 }
 
 /** A small answer, read without a reader: a tenth of what a request costs here. */

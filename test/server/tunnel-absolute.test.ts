@@ -219,6 +219,34 @@ describe("an absolute-form request", () => {
     expect(answer).not.toContain("\r\n0\r\n");
   });
 
+  const stuffed = "okHTTP/1.1 200 OK\r\nX-Injected: yes\r\nContent-Length: 4\r\n\r\nEVIL";
+  test.each([
+    ["longer", "2", stuffed],
+    ["shorter", "9", "ok"],
+    ["empty", "9", ""],
+    ["without a body", "9", null],
+  ])("an answer that is %s than it says ends with the connection", async (_, length, body) => {
+    await using proxy = await forwardProxy(
+      {},
+      { handle: () => new Response(body, { headers: { "content-length": length } }) },
+    );
+    const client = wire(proxy.port, "GET http://h.test/ HTTP/1.1\r\nHost: x\r\n\r\n");
+    const answer = await client.ended;
+    expect(answer).toContain(`ontent-length: ${length}\r\n`);
+    expect(answer.split("\r\n\r\n")[1]!.length).toBeLessThanOrEqual(Number(length));
+    expect(answer).not.toContain("Injected");
+  });
+
+  test.each(["2, 2", "+2", "0x2", ""])("the length %p is not passed on", async (length) => {
+    await using proxy = await forwardProxy(
+      {},
+      { handle: () => new Response("ok", { headers: { "content-length": length } }) },
+    );
+    const answer = await wire(proxy.port, get("http://h.test/")).ended;
+    expect(answer).toMatch(/\r\n\r\n2\r\nok\r\n0\r\n\r\n$/);
+    expect(answer).not.toMatch(/content-length/i);
+  });
+
   test("a body that stops arriving is given up after read_timeout", async () => {
     await using up = await rawServer();
     await using proxy = await forwardProxy({ readMs: 100 });

@@ -70,6 +70,19 @@ test.each<[string, Pairs, Pairs]>([
   expect(Object.fromEntries(response)).toEqual(Object.fromEntries(left));
 });
 
+test("of an answer's two ways to say where its body ends, the length goes", () => {
+  const headers = new Headers([
+    ["content-length", "2"],
+    ["transfer-encoding", "gzip, chunked"],
+    ["x-a", "1"],
+  ]);
+  stripResponseHeaders(headers, fieldsOf(headers));
+  expect(Object.fromEntries(headers)).toEqual({ "x-a": "1" });
+  const plain = new Headers([["content-length", "2"]]);
+  stripResponseHeaders(plain, fieldsOf(plain));
+  expect(plain.get("content-length")).toBe("2");
+});
+
 test("two Set-Cookie stay two", () => {
   const headers = new Headers([
     ["set-cookie", "a=1"],

@@ -1,0 +1,68 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { freePort } from "../../scripts/bench/program.ts";
+import { wire } from "../server/tunnel-proxy.ts";
+import { rawServer } from "../upstream/raw-server.ts";
+import type { RawServer } from "../upstream/raw-server.ts";
+import type { Folder, Proxy } from "./program.ts";
+import { folder, startProxy } from "./program.ts";
+
+// Answers of upstreams that no client should get as they are, through the main port and the forward proxy's.
+
+// Processes start slowly on a busy machine.
+setDefaultTimeout(30_000);
+
+/** What hides in a body: whoever takes the length for the end of it sees another answer. */
+const hidden = "okHTTP/1.1 200 OK\r\nX-Injected: yes\r\nContent-Length: 4\r\n\r\nEVIL";
+const bothWays =
+  "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n";
+const answers: Readonly<Record<string, string>> = {
+  "/both": `${bothWays}${hidden.length.toString(16)}\r\n${hidden}\r\n0\r\n\r\n`,
+  "/endless": `${bothWays}5\r\nfirst\r\n`,
+  "/good": "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\ngood",
+};
+
+let at: Folder;
+let upstream: RawServer;
+let proxy: Proxy;
+const forward = freePort();
+beforeAll(async () => {
+  at = folder();
+  upstream = await rawServer((connection) => {
+    if (!connection.received.endsWith("\r\n\r\n")) return;
+    const path = connection.received.split(" ")[1] ?? "";
+    connection.received = "";
+    connection.socket.write(Buffer.from(answers[path] ?? "", "latin1"));
+  });
+  const rule = `{ domain: odd.test, requests_per_second: 1000, burst: 1000, upstream: "${upstream.url}" }`;
+  proxy = await startProxy(
+    `rate_limits: [${rule}]\nforward_proxy: { enabled: true, port: ${forward} }\n`,
+    { at },
+  );
+});
+afterAll(async () => {
+  await proxy[Symbol.asyncDispose]();
+  await upstream[Symbol.asyncDispose]();
+  at[Symbol.dispose]();
+});
+
+describe.each(["main port", "forward proxy's port"])("on the %s", (where) => {
+  const isMain = where === "main port";
+  const portOf = (): number => (isMain ? proxy.port : forward);
+  const get = (path: string, more = ""): string =>
+    `GET ${isMain ? "" : "http://odd.test"}${path} HTTP/1.1\r\nHost: odd.test\r\n${more}\r\n`;
+
+  test("a length beside a transfer coding ends nothing: the body goes through as one", async () => {
+    const client = wire(portOf(), get("/both"));
+    await client.until(/EVIL/);
+    expect(client.received).not.toMatch(/^content-length: 2\r$/im);
+    expect(client.received).toMatch(/^transfer-encoding: chunked\r$/im);
+    client.socket.write(get("/good", "Connection: close\r\n"));
+    expect(await client.ended).toEndWith("\r\n\r\ngood");
+  });
+
+  test("nor does it make an answer small, to be waited for as a whole", async () => {
+    const client = wire(portOf(), get("/endless"));
+    expect(await client.until(/first/)).toContain("200 OK");
+    client.socket.destroy();
+  });
+});
