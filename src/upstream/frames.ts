@@ -23,6 +23,37 @@ export interface FrameSink {
 
 const opcodes = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
+/** Bytes that come in pieces of any size and number. They take at most twice their memory, whatever the pieces are. */
+class Gathered {
+  #memory: Buffer = nothing;
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  push(piece: Buffer): void {
+    const length = this.#length + piece.length;
+    if (length > this.#memory.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(length, 2 * this.#memory.length));
+      this.#memory.copy(larger, 0, 0, this.#length);
+      this.#memory = larger;
+    }
+    piece.copy(this.#memory, this.#length);
+    this.#length = length;
+  }
+
+  /** All there is, which is then the caller's. */
+  take(): Buffer {
+    const all = this.#memory.subarray(0, this.#length);
+    this.#memory = nothing;
+    this.#length = 0;
+    return all;
+  }
+}
+
+const nothing = Buffer.alloc(0);
+
 /** Kinds of frames that are sent. */
 export type FrameKind = "text" | "binary" | "close" | "ping" | "pong";
 
@@ -32,13 +63,11 @@ export type FrameKind = "text" | "binary" | "close" | "ping" | "pong";
  */
 export class FrameReader {
   readonly #sink: FrameSink;
-  /** Bytes of a frame that is not complete; more than one piece only until then. */
-  #pieces: Buffer[] = [];
-  #bytes = 0;
+  /** The start of a frame that is not complete. */
+  readonly #begun = new Gathered();
   /** How many bytes there must be for the next step. */
   #needed = 2;
-  #parts: Buffer[] = [];
-  #partBytes = 0;
+  readonly #parts = new Gathered();
   /** The kind of the message that `#parts` belong to; null between messages. */
   #message: "text" | "binary" | null = null;
   #isClosed = false;
@@ -50,10 +79,12 @@ export class FrameReader {
   /** @throws FrameError where the peer does not keep to the protocol; nothing more is to be read then */
   push(piece: Buffer): void {
     if (this.#isClosed) return;
-    this.#pieces.push(piece);
-    this.#bytes += piece.length;
-    if (this.#bytes < this.#needed) return;
-    let rest = this.#pieces.length === 1 ? piece : Buffer.concat(this.#pieces);
+    let rest = piece;
+    if (this.#begun.length > 0) {
+      this.#begun.push(piece);
+      if (this.#begun.length < this.#needed) return;
+      rest = this.#begun.take();
+    }
     for (;;) {
       const size = frameSize(rest);
       if (size === null || rest.length < size.total) {
@@ -64,8 +95,7 @@ export class FrameReader {
       rest = rest.subarray(size.total);
       if (this.#isClosed) return;
     }
-    this.#pieces = rest.length === 0 ? [] : [rest];
-    this.#bytes = rest.length;
+    if (rest.length > 0) this.#begun.push(rest);
   }
 
   #read(first: number, payload: Buffer): void {
@@ -80,14 +110,13 @@ export class FrameReader {
       throw new FrameError(1002, "a frame out of order");
     if (opcode > opcodes.binary) throw new FrameError(1002, "an unknown kind of frame");
     if (opcode !== opcodes.continuation) this.#message = opcode === 1 ? "text" : "binary";
-    this.#partBytes += payload.length;
-    if (this.#partBytes > longestMessage) throw new FrameError(1009, "a message is too long");
-    this.#parts.push(payload);
+    if (this.#parts.length + payload.length > longestMessage)
+      throw new FrameError(1009, "a message is too long");
+    const isWhole = isLast && this.#parts.length === 0;
+    if (!isWhole) this.#parts.push(payload);
     if (!isLast) return;
-    const whole = this.#parts.length === 1 ? payload : Buffer.concat(this.#parts);
+    const whole = isWhole ? payload : this.#parts.take();
     const kind = this.#message;
-    this.#parts = [];
-    this.#partBytes = 0;
     this.#message = null;
     if (kind === "text") this.#sink.text(textOf(whole));
     else this.#sink.binary(whole);

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { heapStats } from "bun:jsc";
 import fc from "fast-check";
 import { clientFrame, closePayload, FrameError, FrameReader } from "../../src/upstream/frames.ts";
 import type { FrameKind } from "../../src/upstream/frames.ts";
@@ -140,4 +141,32 @@ test.each([
   [4_999, "x".repeat(300), 125],
 ])("the payload of a close with %p %p has %p bytes", (code, reason, length) => {
   expect(closePayload(code, reason)).toHaveLength(length);
+});
+
+const ignore = (): void => {};
+const sink = { text: ignore, binary: ignore, ping: ignore, pong: ignore, close: ignore };
+
+function objects(): number {
+  Bun.gc(true);
+  return heapStats().objectCount;
+}
+
+const begun = serverFrame(1, text("x"), false);
+test.each<[string, Buffer, number, () => Buffer]>([
+  ["empty parts of a message", begun, 1, () => Buffer.alloc(400_000)],
+  ["parts of one byte", begun, 200_000, () => serverFrame(0, text("x"), false)],
+  [
+    "pieces of one byte",
+    serverFrame(2, Buffer.alloc(300_000)).subarray(0, 10),
+    200_000,
+    () => Buffer.alloc(1),
+  ],
+])("%s are not kept one by one", (_, first, times, next) => {
+  const reader = new FrameReader(sink);
+  reader.push(first);
+  const before = objects();
+  for (let i = 0; i < times; i++) reader.push(next());
+  const kept = objects() - before;
+  reader.push(Buffer.alloc(0));
+  expect(kept).toBeLessThan(1_000);
 });
