@@ -126,7 +126,7 @@ export class Pipeline {
     try {
       const host = parseHost(fields["host"] ?? "");
       if (host === null) throw new ProxyError("INVALID_REQUEST", "The URL has no usable host.");
-      const route = routeToHost(runtime.routing, host, target);
+      const route = routeToHost(runtime.routing, host, target, 80);
       const plain = { ...route, base: `http://${route.host}` };
       return this.#answer(request, fields, connection, runtime, plain, exchange);
     } catch (error) {

@@ -18,8 +18,8 @@ export interface Routing<R extends Upstreamed, Q extends Upstreamed> {
   quotasOf(host: Host): readonly QuotaCandidate<Q>[];
   /** Whether domains that nothing is said about may be asked for from other machines. */
   openToUnknownDomains: boolean;
-  /** Whether requests for a host are refused, whatever rules say. */
-  blocks(host: Host): boolean;
+  /** Whether requests for a host are refused, whatever rules say. The port is the one that would be connected to. */
+  blocks(host: Host & { port: number }): boolean;
   /** What was found for `Host` headers that name something with a rule or quota of its own. Bounded. */
   known: Map<string, KnownHost<R, Q>>;
 }
@@ -27,6 +27,8 @@ export interface Routing<R extends Upstreamed, Q extends Upstreamed> {
 /** A host and what is said about it. */
 type KnownHost<R, Q> = Pick<UpstreamRoute<R, Q>, "host" | "hostname" | "base" | "rule" | "quotas">;
 
+/** What a host without a port means where requests go to `https://<host>`. */
+const httpsPort = 443;
 /** Spellings of hosts that are remembered. */
 const mostKnown = 1_000;
 
@@ -77,7 +79,7 @@ export function routeRequest<R extends Upstreamed, Q extends Upstreamed>(
   const host = parseHost(hostHeader ?? "");
   if (host === null) throw invalidHost(hostHeader ?? "", "The Host header");
   if (!routing.self.is(host)) {
-    const found = lookUp(routing, host);
+    const found = lookUp(routing, host, httpsPort);
     // Not an address: whether one is our own may change while we run.
     const isNamed = found.rule?.exact === true || found.quotas.some(({ exact }) => exact);
     if (isNamed && hostHeader !== null && addressOf(host.name) === null) {
@@ -158,14 +160,23 @@ function routeToPrefix<R extends Upstreamed, Q extends Upstreamed>(
       "The host after /proxy/ is Cooldown itself; name the API to be called.",
     );
   }
-  return routeTo(lookUp(routing, host), after.startsWith("/") ? after : `/${after}`, "proxy");
+  return routeTo(
+    lookUp(routing, host, httpsPort),
+    after.startsWith("/") ? after : `/${after}`,
+    "proxy",
+  );
 }
 
-/** The route of what the forward proxy is asked for. @throws ProxyError as `routeRequest` does, and for Cooldown itself */
+/**
+ * The route of what the forward proxy is asked for.
+ * @param defaultPort what a host without a port means: 443 for a tunnel, 80 for an absolute-form request
+ * @throws ProxyError as `routeRequest` does, and for Cooldown itself
+ */
 export function routeToHost<R extends Upstreamed, Q extends Upstreamed>(
   routing: Routing<R, Q>,
   host: Host,
   target: string,
+  defaultPort: 80 | 443,
 ): UpstreamRoute<R, Q> {
   if (routing.self.is(host)) {
     throw new ProxyError(
@@ -173,7 +184,7 @@ export function routeToHost<R extends Upstreamed, Q extends Upstreamed>(
       "This is Cooldown itself, which is not reached through its own forward proxy.",
     );
   }
-  return routeTo(lookUp(routing, host), target, "host");
+  return routeTo(lookUp(routing, host, defaultPort), target, "host");
 }
 
 function routeTo<R, Q>(
@@ -188,8 +199,9 @@ function routeTo<R, Q>(
 function lookUp<R extends Upstreamed, Q extends Upstreamed>(
   routing: Routing<R, Q>,
   host: Host,
+  defaultPort: number,
 ): KnownHost<R, Q> {
-  if (routing.blocks(host)) {
+  if (routing.blocks({ name: host.name, port: host.port ?? defaultPort })) {
     throw new ProxyError(
       "DOMAIN_BLOCKED",
       `${host.name} is on the blocklist of this proxy (forward_proxy.blocklist).`,

@@ -115,7 +115,7 @@ function needsOf(
   client: ClientIdentity,
 ): ReturnType<Runtime["needs"]> {
   const host = { name: target.name, port: target.port === 443 ? null : target.port };
-  const route = routeToHost(runtime.routing, host, "/");
+  const route = routeToHost(runtime.routing, host, "/", 443);
   // A tunnel names no model, so only quotas for all of them count it.
   const quota = route.quotas.find(({ allows }) => allows(""))?.quota ?? null;
   return runtime.needs(route, quota, { model: "", credential: client.credential });
@@ -128,7 +128,7 @@ function addressesOf(
   target: TunnelTarget,
 ): readonly string[] | Promise<readonly string[]> {
   const host = { name: target.name, port: target.port === 443 ? null : target.port };
-  const { rule, quotas } = routeToHost(routing, host, "/");
+  const { rule, quotas } = routeToHost(routing, host, "/", 443);
   const isNamed = rule?.exact === true || quotas.some(({ exact }) => exact);
   const goesDirect = proxy === null || !proxy.covers(target);
   if (!isNamed) return guard.check(target.name, goesDirect ? "refuse" : "allow");

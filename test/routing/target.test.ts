@@ -1,9 +1,16 @@
 import { describe, expect, test } from "bun:test";
 import type { ProxyError } from "../../src/errors.ts";
+import { createBlocklist } from "../../src/routing/blocklist.ts";
+import { parseHost } from "../../src/routing/host.ts";
 import { createDomainTable, createQuotaTable, pickQuota } from "../../src/routing/rules.ts";
 import { createSelf } from "../../src/routing/self.ts";
 import type { Listening } from "../../src/routing/self.ts";
-import { destination, routeRequest, routeToUpstream } from "../../src/routing/target.ts";
+import {
+  destination,
+  routeRequest,
+  routeToHost,
+  routeToUpstream,
+} from "../../src/routing/target.ts";
 import type { Routing, Upstreamed } from "../../src/routing/target.ts";
 
 interface Named extends Upstreamed {
@@ -159,6 +166,37 @@ describe("a host or prefix", () => {
 
   test("no Host is refused", () => {
     expect(codeOf(() => routeRequest(routing(), null, "/"))).toBe("INVALID_REQUEST");
+  });
+});
+
+describe("a blocked domain with a port", () => {
+  const blocking = (entry: string): Routing<Named, Named> => {
+    const { blocksHost } = createBlocklist([entry], []);
+    return { ...routing({}, true), blocks: blocksHost };
+  };
+
+  test.each([
+    ["plain.com:443", "plain.com", true],
+    ["plain.com:443", "plain.com:443", true],
+    ["plain.com:443", "plain.com:8443", false],
+    ["plain.com:80", "plain.com", false],
+    ["plain.com:80", "plain.com:80", true],
+    ["plain.com", "plain.com:8443", true],
+  ])("%p and Host or prefix %p: %p", (entry, host, isBlocked) => {
+    const code = isBlocked ? "DOMAIN_BLOCKED" : "ok";
+    const table = blocking(entry);
+    expect(codeOf(() => routeRequest(table, host, "/"))).toBe(code);
+    expect(codeOf(() => routeRequest(table, "localhost:8080", `/proxy/${host}/`))).toBe(code);
+  });
+
+  test.each([
+    ["plain.com:443", 443, "DOMAIN_BLOCKED"],
+    ["plain.com:443", 80, "ok"],
+    ["plain.com:80", 443, "ok"],
+    ["plain.com:80", 80, "DOMAIN_BLOCKED"],
+  ] as const)("%p and a forward proxy's default port of %p: %p", (entry, port, code) => {
+    const host = parseHost("plain.com")!;
+    expect(codeOf(() => routeToHost(blocking(entry), host, "/", port))).toBe(code);
   });
 });
 
