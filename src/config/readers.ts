@@ -43,9 +43,23 @@ export function readKeyHash(text: string): Reading<string> {
     : { problem: "must be the SHA-256 of the key: 64 hexadecimal digits" };
 }
 
-/** Reads the proxy that outgoing connections take. */
+/** Reads the proxy that outgoing connections take. Its user and password are decoded before they are sent. */
 export function readProxyUrl(text: string): Reading<string> {
-  return readUrl(text, { schemes: ["http", "https"], path: false });
+  const reading = readUrl(text, { schemes: ["http", "https"], path: false });
+  if ("problem" in reading) return reading;
+  const { username, password } = new URL(reading.value);
+  return isEncoded(username) && isEncoded(password)
+    ? reading
+    : { problem: "has a % in its user or password that encodes nothing; write it as %25" };
+}
+
+function isEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Reads where Redis is, a URL or `HOST:PORT`. The problem quotes nothing: the URL holds a password. */
