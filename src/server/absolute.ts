@@ -129,7 +129,8 @@ export async function sendAnswer(
   const length = lengthOf(answer);
   if (length === null) headers.delete("content-length");
   outgoing.statusCode = status;
-  if (statusText !== "") outgoing.statusMessage = statusText;
+  // Others cannot be written; the reason says nothing that the status does not (RFC 9112 §4).
+  if (/^[ -~]+$/.test(statusText)) outgoing.statusMessage = statusText;
   for (const [name, value] of headers) {
     if (name !== "set-cookie") outgoing.setHeader(name, value);
   }

@@ -18,6 +18,8 @@ const bothWays =
 const answers: Readonly<Record<string, string>> = {
   "/both": `${bothWays}${hidden.length.toString(16)}\r\n${hidden}\r\n0\r\n\r\n`,
   "/endless": `${bothWays}5\r\nfirst\r\n`,
+  "/reason": "HTTP/1.1 203 \xe9\xe9\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok",
+  "/reason-only": "HTTP/1.1 203 \xe9\xe9\r\nContent-Length: 0\r\n\r\n",
   "/good": "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\ngood",
 };
 
@@ -65,4 +67,12 @@ describe.each(["main port", "forward proxy's port"])("on the %s", (where) => {
     expect(await client.until(/first/)).toContain("200 OK");
     client.socket.destroy();
   });
+
+  test.each(["/reason", "/reason-only"])(
+    "of a reason that is not ASCII the answer goes through: %s",
+    async (path) => {
+      const client = wire(portOf(), get(path, "Connection: close\r\n"));
+      expect(await client.ended).toMatch(/^HTTP\/1\.1 203 [ -~]*\r\n[^]*\r\n\r\n(ok)?$/);
+    },
+  );
 });
