@@ -159,6 +159,8 @@ export async function sendAnswer(
     if (sent < (length ?? 0)) throw new Error("The answer is shorter than it says.");
     outgoing.end();
   } catch (error) {
+    // Where the end of the connection is that of the answer, an orderly one would make it look complete.
+    if (length === null && incoming.httpVersion === "1.0") outgoing.socket?.resetAndDestroy();
     outgoing.socket?.destroy();
     outgoing.destroy();
     await reader?.cancel(error).catch(() => {});

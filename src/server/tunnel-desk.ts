@@ -10,6 +10,7 @@ import { checkHead, fieldsOfRaw, parseAbsoluteTarget, proxyKey, urlOf } from "./
 import { openTunnel } from "./tunnel-open.ts";
 import type { Caller, ForwardOptions, ForwardPolicy } from "./tunnel-options.ts";
 import { challenge, endWith, refusal } from "./tunnel-refusal.ts";
+import { breakOff } from "./tunnel-relay.ts";
 
 /** Takes what arrives on the forward proxy's port, and knows what is under way. */
 export class ForwardDesk<C extends { id: string }> {
@@ -48,7 +49,7 @@ export class ForwardDesk<C extends { id: string }> {
 
   /** Breaks all tunnels off. */
   close(): void {
-    for (const socket of this.#tunnels) socket.destroy();
+    for (const socket of this.#tunnels) breakOff(socket);
   }
 
   /** An absolute-form request. */

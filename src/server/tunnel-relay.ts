@@ -1,3 +1,4 @@
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../clock.ts";
 import type { Backlog } from "./tunnel-backlog.ts";
@@ -47,21 +48,22 @@ export function relayTunnel(
     const up = { bytes: 0 };
     const down = { bytes: 0 };
 
-    const breakOff = (why: Exclude<RelayEnd["how"], "closed">): void => {
+    const finish = (why: "idle" | "shutdown"): void => {
       if (how === "closed") how = why;
       client.destroy();
       upstream.destroy();
     };
     const broke = (side: End, other: End, hasEnded: boolean): void => {
-      side.destroy();
-      if (!hasEnded || other.writableFinished) return breakOff("broken");
-      // All that it had to say has been read, and the other side gets it. Only the way back has broken.
       if (how === "closed") how = "broken";
+      side.destroy();
+      if (!hasEnded) return breakOff(other);
+      if (other.writableFinished) return void other.destroy();
+      // All that it had to say has been read, and the other side gets it. Only the way back has broken.
       other.resume();
       other.once("finish", () => other.destroy());
     };
     const closed = (side: End, other: End, count: { bytes: number }): void => {
-      const hasEnded = side.readableEnded || passRest(side, other, count);
+      const hasEnded = other.writableEnded || passRest(side, other, count);
       if (!hasEnded || !side.writableFinished) broke(side, other, hasEnded);
       if (--open > 0) return;
       stopTimer();
@@ -72,7 +74,7 @@ export function relayTunnel(
     const mostMs = (): number => (stopping.aborted ? Math.min(quietMs, idleMs) : idleMs);
     const check = (): void => {
       if (clock.now() - lastAt < mostMs()) stopTimer = clock.at(lastAt + mostMs(), check);
-      else breakOff(stopping.aborted ? "shutdown" : "idle");
+      else finish(stopping.aborted ? "shutdown" : "idle");
     };
     const recheck = (): void => {
       stopTimer();
@@ -81,8 +83,8 @@ export function relayTunnel(
     let stopTimer = clock.at(lastAt + mostMs(), check);
     stopping.addEventListener("abort", recheck, { once: true });
 
-    pass(client, upstream, { count: up, moved, backlog });
-    pass(upstream, client, { count: down, moved, backlog });
+    pass(client, upstream, { count: up, moved, backlog, afterEnd: setImmediate });
+    pass(upstream, client, { count: down, moved, backlog, afterEnd: (run) => run() });
     for (const [side, other, count] of [
       [client, upstream, up],
       [upstream, client, down],
@@ -96,15 +98,25 @@ export function relayTunnel(
 }
 
 /**
+ * Ends a connection so that its other end sees it has broken (RST), and does not take what it got for all there is.
+ * What was sent and not taken yet may be lost.
+ */
+export function breakOff(side: End): void {
+  if (side instanceof Socket) side.resetAndDestroy();
+  else side.destroy();
+}
+
+/**
  * Passes on what a side had sent before it closed, where it was not its turn to be read: once both directions have
  * ended the runtime closes a connection, whatever of it is unread.
- * @returns false where it had not ended: then that is not all
+ * @returns false where it had not ended, or had not in order: then that is not all
  */
 function passRest(side: End, other: End, count: { bytes: number }): boolean {
   const state: unknown = Reflect.get(side, "_readableState");
   const hasEnded =
     typeof state === "object" && state !== null && "ended" in state && state.ended === true;
-  if (!hasEnded || side.errored !== null || other.writableEnded) return false;
+  // Where only it has, it was reset: the connections of `node:http` tell of that as of an end.
+  if (!hasEnded || !side.writableFinished || side.errored !== null) return false;
   const rest: unknown = side.readableLength > 0 ? side.read() : null;
   if (rest instanceof Uint8Array) {
     count.bytes += rest.length;
@@ -118,10 +130,15 @@ interface PassOptions {
   count: { bytes: number };
   moved: () => void;
   backlog: Backlog;
+  /**
+   * Passes its end on: for a connection of `node:http`, once it is clear that it was not reset, which is told as an
+   * end, too, with the close right after it.
+   */
+  afterEnd: (pass: () => void) => void;
 }
 
 /** One direction. */
-function pass(from: End, to: End, { count, moved, backlog }: PassOptions): void {
+function pass(from: End, to: End, { count, moved, backlog, afterEnd }: PassOptions): void {
   const read = (): void => void from.resume();
   from.on("data", (piece: Buffer) => {
     const { length } = piece;
@@ -139,7 +156,9 @@ function pass(from: End, to: End, { count, moved, backlog }: PassOptions): void 
   });
   from.once("end", () => {
     moved();
-    to.end();
+    afterEnd(() => {
+      if (!from.closed) to.end();
+    });
   });
   stop(from);
   backlog.next(read);

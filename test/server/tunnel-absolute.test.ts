@@ -204,6 +204,22 @@ describe("an absolute-form request", () => {
     await proxy.listener.idle();
   });
 
+  test("HTTP/1.0: an answer without a length that breaks off does not look complete", async () => {
+    const gate = Promise.withResolvers<void>();
+    const body = new ReadableStream({
+      async pull(stream) {
+        stream.enqueue(Buffer.from("half"));
+        await gate.promise;
+        stream.error(new Error("broken"));
+      },
+    });
+    await using proxy = await forwardProxy({}, { handle: () => new Response(body) });
+    const client = wire(proxy.port, "GET http://h.test/ HTTP/1.0\r\n\r\n");
+    await client.until(/half/);
+    gate.resolve();
+    expect(await client.broke).toBe("ECONNRESET");
+  });
+
   test("an answer that breaks off does not look complete", async () => {
     await using up = await rawServer(({ socket, received }) => {
       if (!received.endsWith("\r\n\r\n")) return;

@@ -128,27 +128,34 @@ export interface Wire {
   until(what: RegExp): Promise<string>;
   /** Resolves with everything when the other side has finished or broken off. */
   ended: Promise<string>;
+  /** Resolves with the code of the error that it broke off with, null where it has finished. */
+  broke: Promise<string | null>;
 }
 
 export function wire(port: number, text: string | Buffer = ""): Wire {
   const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
   const ended = Promise.withResolvers<string>();
+  const broke = Promise.withResolvers<string | null>();
   const waiting: { what: RegExp; resolve: (all: string) => void }[] = [];
   const self: Wire = {
     socket,
     received: "",
     ended: ended.promise,
+    broke: broke.promise,
     until: (what) =>
       what.test(self.received)
         ? Promise.resolve(self.received)
         : new Promise((resolve) => void waiting.push({ what, resolve })),
   };
-  socket.on("error", () => {});
+  socket.on("error", (error: NodeJS.ErrnoException) => broke.resolve(error.code ?? ""));
   socket.on("data", (piece) => {
     self.received += piece.toString("latin1");
     for (const { what, resolve } of waiting) if (what.test(self.received)) resolve(self.received);
   });
-  socket.once("end", () => ended.resolve(self.received));
+  socket.once("end", () => {
+    ended.resolve(self.received);
+    broke.resolve(null);
+  });
   socket.once("close", () => ended.resolve(self.received));
   if (text.length > 0) socket.write(typeof text === "string" ? Buffer.from(text, "latin1") : text);
   return self;

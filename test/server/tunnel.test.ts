@@ -11,6 +11,7 @@ import {
   tunnel,
   wire,
 } from "./tunnel-proxy.ts";
+import type { Wire } from "./tunnel-proxy.ts";
 
 const codeIn = (answer: string): string | undefined => /x-cooldown-error: (\w+)/i.exec(answer)?.[1];
 const statusIn = (answer: string): number => Number(answer.slice(9, 12));
@@ -108,10 +109,30 @@ describe("a tunnel", () => {
     const client = await tunnel(proxy.port, `up.test:${up.port}`);
     client.socket.write("a");
     const { socket } = await up.received(({ received }) => received === "a");
+    socket.write("half");
+    await client.until(/half/);
     socket.resetAndDestroy();
-    await client.ended;
+    // Not an end: that would make a half look whole.
+    expect(await client.broke).toBe("ECONNRESET");
     expect((await proxy.reported()).outcome).toBe("broken");
     expect(proxy.leases).toEqual(["connected", "commit"]);
+  });
+
+  test("breaks off for the upstream where the client does, and for both where the program ends", async () => {
+    await using up = await rawServer();
+    await using proxy = await forwardProxy();
+    for (const end of [
+      (client: Wire) => void client.socket.resetAndDestroy(),
+      () => void proxy.listener.close(),
+    ]) {
+      const client = await tunnel(proxy.port, `up.test:${up.port}`);
+      client.socket.write("half");
+      const { socket } = await up.received((one) => one.received === "half" && !one.socket.closed);
+      const error = new Promise<NodeJS.ErrnoException>((resolve) => socket.once("error", resolve));
+      end(client);
+      expect((await error).code).toBe("ECONNRESET");
+      if (!client.socket.destroyed) expect(await client.broke).toBe("ECONNRESET");
+    }
   });
 
   test("is closed when neither side has sent anything for idle_timeout, and not before", async () => {
