@@ -1,3 +1,5 @@
+import { addressOf } from "./address.ts";
+
 /** Who a `Host` header, or a host in a path, names. */
 export interface Host {
   /** Lowercased, without a trailing dot; an IPv6 address in brackets. */
@@ -17,7 +19,8 @@ const form = new RegExp(
  * since container networks use them.
  *
  * Null for anything else: user info, a scheme, a list (two `Host` headers arrive joined by a comma), zone ids,
- * percent-encoding, names over 253 characters.
+ * percent-encoding, names over 253 characters, and what no URL may have as its host: addresses that are none
+ * (`1.2.3.256`), international names whose coding is broken (`xn--a`).
  */
 export function parseHost(value: string): Host | null {
   if (value.length > 262) return null;
@@ -27,9 +30,10 @@ export function parseHost(value: string): Host | null {
   const name = lowered.endsWith(".") ? lowered.slice(0, -1) : lowered;
   const digits = match[2] ?? "";
   const port = digits === "" ? null : Number(digits);
-  return name.length > 253 || (port !== null && (port === 0 || port > 65_535))
-    ? null
-    : { name, port };
+  if (name.length > 253 || (port !== null && (port === 0 || port > 65_535))) return null;
+  if (addressOf(name) === "invalid") return null;
+  if (name.includes("xn--") && !URL.canParse(`http://${name}/`)) return null;
+  return { name, port };
 }
 
 /** `host` as it stands in a URL and in a `Host` header. */

@@ -59,6 +59,12 @@ export function refusalOfProxy(via: URL, status: number | null): UpstreamFailure
   return unreachable(`The outgoing proxy ${via.host} ${said}${hint}.`, false);
 }
 
+/** An answer with a status that is none (RFC 9110 §15): nothing that could be passed on. */
+export function noStatus(url: string, status: number): UpstreamFailure {
+  const shown = String(status).padStart(3, "0");
+  return unreachable(`${hostOf(url)} answered with ${shown}, which is no status.`, true);
+}
+
 /** No connection, or no answer, within `ms`. */
 export function timeoutOf(url: string, what: "connection" | "answer", ms: number): UpstreamFailure {
   const message = `${hostOf(url)} gave no ${what} within ${ms / 1000} s.`;

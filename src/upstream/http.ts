@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import { ProxyError } from "../errors.ts";
 import { createDeadlines } from "./deadlines.ts";
 import type { Wait } from "./deadlines.ts";
-import { failureOf, isUnconnected, refusalOfProxy, timeoutOf } from "./failure.ts";
+import { failureOf, isUnconnected, noStatus, refusalOfProxy, timeoutOf } from "./failure.ts";
 import { createReachability } from "./reachability.ts";
 import type { Reachability } from "./reachability.ts";
 import type { OutgoingProxy } from "./outgoing-proxy.ts";
@@ -76,8 +76,13 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     const call: Call = { request, via, pinned: null, wait: null };
     call.wait = soon.begin(() => void watchOn(call));
     try {
-      if (checked.length > 0) return await sendPinned(call, checked);
-      const answer = await start(request, request.url, { signal, tls: authorities, via });
+      const answer = await (checked.length > 0
+        ? sendPinned(call, checked)
+        : start(request, request.url, { signal, tls: authorities, via }));
+      if (answer.status < 200 || answer.status > 599) {
+        await answer.body?.cancel();
+        throw noStatus(request.url, answer.status);
+      }
       // Only the next hop asks for this; what it asks of us is nothing that the client could give.
       if (via !== null && answer.status === 407) throw refusalOfProxy(via, answer.status);
       return answer;

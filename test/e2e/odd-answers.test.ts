@@ -6,7 +6,7 @@ import type { RawServer } from "../upstream/raw-server.ts";
 import type { Folder, Proxy } from "./program.ts";
 import { folder, startProxy } from "./program.ts";
 
-// Answers of upstreams that no client should get as they are, through the main port and the forward proxy's.
+// Answers of upstreams that no client should get as they are, and hosts that are none, through the main port and the forward proxy's.
 
 // Processes start slowly on a busy machine.
 setDefaultTimeout(30_000);
@@ -15,13 +15,16 @@ setDefaultTimeout(30_000);
 const hidden = "okHTTP/1.1 200 OK\r\nX-Injected: yes\r\nContent-Length: 4\r\n\r\nEVIL";
 const bothWays =
   "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n";
-const answers: Readonly<Record<string, string>> = {
+const answers: Record<string, string> = {
   "/both": `${bothWays}${hidden.length.toString(16)}\r\n${hidden}\r\n0\r\n\r\n`,
   "/endless": `${bothWays}5\r\nfirst\r\n`,
   "/reason": "HTTP/1.1 203 \xe9\xe9\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok",
   "/reason-only": "HTTP/1.1 203 \xe9\xe9\r\nContent-Length: 0\r\n\r\n",
   "/good": "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\ngood",
 };
+
+for (const status of ["000", "600", "999"])
+  answers[`/${status}`] = `HTTP/1.1 ${status} Odd\r\nContent-Length: 2\r\n\r\nok`;
 
 let at: Folder;
 let upstream: RawServer;
@@ -75,4 +78,19 @@ describe.each(["main port", "forward proxy's port"])("on the %s", (where) => {
       expect(await client.ended).toMatch(/^HTTP\/1\.1 203 [ -~]*\r\n[^]*\r\n\r\n(ok)?$/);
     },
   );
+
+  test.each(["000", "600", "999"])("%s is no status", async (status) => {
+    const client = wire(portOf(), get(`/${status}`, "Connection: close\r\n"));
+    const answer = await client.ended;
+    expect(answer).toStartWith("HTTP/1.1 502 ");
+    expect(answer).toContain(`answered with ${status}, which is no status`);
+  });
+
+  test.each(["4294967296", "[::FFFF:127.1]", "xn--a.example"])("%s is no host", async (host) => {
+    const target = isMain ? "/" : `http://${host}/`;
+    const request = `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+    const answer = await wire(portOf(), request).ended;
+    expect(answer).toStartWith("HTTP/1.1 400 ");
+    expect(answer).toContain("INVALID_REQUEST");
+  });
 });

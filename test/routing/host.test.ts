@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import fc from "fast-check";
 import { formatHost, parseHost } from "../../src/routing/host.ts";
 
 test.each([
@@ -49,6 +50,14 @@ test.each([
   "a\u0000b",
   `${"a".repeat(64)}.com`,
   "a.".repeat(130),
+  "4294967296",
+  "1.2.3.256",
+  "1.2.3.4.5:80",
+  "08.1",
+  "[::FFFF:127.1]",
+  "[1::2::3]:80",
+  "xn--a.example",
+  "a.xn--",
 ])("refuses %p", (text) => {
   expect(parseHost(text)).toBeNull();
 });
@@ -62,4 +71,32 @@ test("takes no longer for a hostile name", () => {
   const from = performance.now();
   for (let i = 0; i < 1000; i++) parseHost(`${"a-".repeat(130)}!`);
   expect(performance.now() - from).toBeLessThan(1000);
+});
+
+test("what it reads is the host of a URL", () => {
+  const part = fc.constantFrom(
+    "xn--",
+    "bcher-kva",
+    "[",
+    "]",
+    ":",
+    "::",
+    ".",
+    "-",
+    "_",
+    "a",
+    "0x",
+    "7f",
+    "09",
+    "255",
+    "256",
+    "1",
+  );
+  fc.assert(
+    fc.property(fc.array(part, { maxLength: 8 }), (parts) => {
+      const host = parseHost(parts.join(""));
+      if (host !== null) expect(URL.canParse(`http://${formatHost(host)}/`)).toBe(true);
+    }),
+    { numRuns: 2_000 },
+  );
 });
