@@ -12,12 +12,17 @@ export type AddressKind =
 
 type Range<N> = readonly [start: N, prefixBits: number, kind: AddressKind];
 
-/** IANA's IPv4 special-purpose registry (RFC 6890), https://www.iana.org/assignments/iana-ipv4-special-registry. */
+/**
+ * IANA's IPv4 special-purpose registry (RFC 6890), https://www.iana.org/assignments/iana-ipv4-special-registry, and one
+ * address that looks public and is not: 168.63.129.16 is the host below a virtual machine of Azure's, which hands out
+ * what it is set up with (https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16).
+ */
 const v4Ranges: readonly Range<number>[] = [
   [v4(0, 0, 0, 0), 8, "unspecified"],
   [v4(10, 0, 0, 0), 8, "private"],
   [v4(100, 64, 0, 0), 10, "shared"],
   [v4(127, 0, 0, 0), 8, "loopback"],
+  [v4(168, 63, 129, 16), 32, "reserved"],
   [v4(169, 254, 0, 0), 16, "link-local"],
   [v4(172, 16, 0, 0), 12, "private"],
   [v4(192, 0, 0, 0), 24, "reserved"],
