@@ -1,8 +1,9 @@
 /**
  * Where finished log lines leave the process.
  *
- * Lines go out together, at most `collectMs` after the first of them: under load a write for each turn of the event
- * loop would cost more than making the lines. A reader that does not read (a stalled terminal, a full
+ * Lines go out together, at most `collectMs` after the first of them and when there are `collectBytes`: under load a write
+ * for each turn of the event loop would cost more than making the lines, and so would more than the processor's cache
+ * holds. A reader that does not read (a stalled terminal, a full
  * pipe) must neither stop the proxy nor fill its memory: while a write is under way lines are kept up to
  * `maxBufferedBytes`, further ones are dropped, and their number is told once there is room again.
  */
@@ -15,6 +16,8 @@ export interface Outlet {
 
 /** How long lines are collected, ms: not felt by a reader. */
 const collectMs = 10;
+/** How much is collected. */
+const collectBytes = 32 * 1024;
 /** What lines are first collected in, bytes. */
 const firstBytes = 64 * 1024;
 /** UTF-8 takes at most so many bytes for a character of a JavaScript string. */
@@ -94,6 +97,7 @@ export function createOutlet(
         send();
       }
       add(line);
+      if (length >= collectBytes && underWay === null) return send();
       if (!scheduled) {
         scheduled = true;
         later(send);
