@@ -33,6 +33,7 @@ class Gathered {
   }
 
   push(piece: Buffer): void {
+    if (piece.length === 0) return;
     const length = this.#length + piece.length;
     if (length > this.#memory.length) {
       const larger = Buffer.allocUnsafeSlow(Math.max(length, 2 * this.#memory.length));
@@ -85,17 +86,22 @@ export class FrameReader {
       if (this.#begun.length < this.#needed) return;
       rest = this.#begun.take();
     }
+    let at = 0;
     for (;;) {
-      const size = frameSize(rest);
-      if (size === null || rest.length < size.total) {
-        this.#needed = size?.total ?? rest.length + 1;
+      const size = frameSize(rest, at);
+      const left = rest.length - at;
+      if (size === null || left < size.total) {
+        this.#needed = size?.total ?? left + 1;
         break;
       }
-      this.#read(rest[0] ?? 0, rest.subarray(size.head, size.total));
-      rest = rest.subarray(size.total);
+      const end = at + size.total;
+      // Half a megabyte may be a quarter of a million of empty frames.
+      const payload = size.head === size.total ? nothing : rest.subarray(at + size.head, end);
+      this.#read(rest[at] ?? 0, payload);
+      at = end;
       if (this.#isClosed) return;
     }
-    if (rest.length > 0) this.#begun.push(rest);
+    if (at < rest.length) this.#begun.push(rest.subarray(at));
   }
 
   #read(first: number, payload: Buffer): void {
@@ -133,17 +139,16 @@ export class FrameReader {
   }
 }
 
-/** Length of the head and of the whole frame at the start of `bytes`; null where that is not here yet. */
-function frameSize(bytes: Buffer): { head: number; total: number } | null {
-  if (bytes.length < 2) return null;
-  const second = bytes[1] ?? 0;
+/** Length of the head and of the whole frame at `at`; null where that is not here yet. */
+function frameSize(bytes: Buffer, at: number): { head: number; total: number } | null {
+  const left = bytes.length - at;
+  if (left < 2) return null;
+  const second = bytes[at + 1] ?? 0;
   if ((second & 0x80) !== 0) throw new FrameError(1002, "a server's frame is masked");
   if (second < 126) return { head: 2, total: 2 + second };
-  if (second === 126) {
-    return bytes.length < 4 ? null : { head: 4, total: 4 + bytes.readUInt16BE(2) };
-  }
-  if (bytes.length < 10) return null;
-  const length = bytes.readBigUInt64BE(2);
+  if (second === 126) return left < 4 ? null : { head: 4, total: 4 + bytes.readUInt16BE(at + 2) };
+  if (left < 10) return null;
+  const length = bytes.readBigUInt64BE(at + 2);
   if (length > BigInt(longestMessage)) throw new FrameError(1009, "a message is too long");
   return { head: 10, total: 10 + Number(length) };
 }
