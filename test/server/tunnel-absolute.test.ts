@@ -237,11 +237,11 @@ describe("an absolute-form request", () => {
 
   const stuffed = "okHTTP/1.1 200 OK\r\nX-Injected: yes\r\nContent-Length: 4\r\n\r\nEVIL";
   test.each([
-    ["longer", "2", stuffed],
-    ["shorter", "9", "ok"],
-    ["empty", "9", ""],
-    ["without a body", "9", null],
-  ])("an answer that is %s than it says ends with the connection", async (_, length, body) => {
+    ["longer than it says", "2", stuffed],
+    ["shorter than it says", "9", "ok"],
+    ["empty and says otherwise", "9", ""],
+    ["without a body and says otherwise", "9", null],
+  ])("an answer that is %s ends with the connection", async (_, length, body) => {
     await using proxy = await forwardProxy(
       {},
       { handle: () => new Response(body, { headers: { "content-length": length } }) },
