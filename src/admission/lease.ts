@@ -76,7 +76,7 @@ export class Lease {
 
   /**
    * The upstream has turned the request away for want of room in `account`, in `unit` and `window` if it said so.
-   * `hints` are what the answer's headers say. After `arrived`.
+   * `hints` are what the answer's headers say that is to be believed. After `arrived`.
    */
   turnedAway(
     account: Account,
@@ -84,11 +84,9 @@ export class Lease {
     unit: Unit | null,
     window: WindowName | null,
   ): void {
-    if (hints.length === 0) return;
     const now = this.#clock.now();
-    this.#ledger.hint(this.#reservation, now, hints);
+    if (hints.length > 0) this.#ledger.hint(this.#reservation, now, hints);
     this.#ledger.refused(account, this.#reservation, now, unit, window);
-    this.#owner.settled(this.path);
   }
 
   /** Something else than a settlement may have made room: a hold has ended. */

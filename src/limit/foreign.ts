@@ -209,9 +209,10 @@ export class Foreign {
     const isBlind = step > this.#unitMs;
     const arriving = used * Math.min(1, (this.#unitMs + step) / this.#windowMs);
     const size = this.#squares / this.#steps;
-    // Where use stays for a window, as much ends as comes, and both spread; where it drains, all that comes is more.
+    // Where use stays for a window, as much ends as comes, and both spread; where it drains, all that comes is more, and
+    // of few arrivals, which come whole, one more is as likely as the root says of many.
     const most = this.#drains
-      ? arriving + sigmas * Math.sqrt(arriving * size)
+      ? arriving + sigmas * Math.sqrt(arriving * size) + Math.min(size, used)
       : sigmas * Math.sqrt(2 * arriving * size);
     const largest = this.#limit * (isBlind ? largestBlind : largestCushion);
     return Math.ceil(Math.min(most + this.#extra, largest));

@@ -122,8 +122,8 @@ export interface Limit {
    */
   isSpent?(entry: Entry | null, now: number, hint: LimitHint): boolean;
   /**
-   * The provider refused the request of `entry` (null: one not charged here) because this limit is full. Says something
-   * only where the same answer told what remains: by a `hint` of the same moment.
+   * The provider refused the request of `entry` (null: one not charged here) because this limit is full. How much others
+   * use it says only where the same answer told what remains, by a `hint` of the same moment.
    */
   refused(entry: Entry | null, now: number): void;
 

@@ -181,10 +181,13 @@ export abstract class Metered {
   }
 
   refused(entry: Entry | null, now: number): void {
-    // Without a number nobody knows for how long it is full: taking all that is missing for others' use would keep it
-    // shut for a window.
-    if (this.#remainingAt !== now) return;
     this.advance(now);
+    if (this.#remainingAt !== now) {
+      // Without a number nobody knows how much is missing, nor for how long: taking all of it for others' use would
+      // keep it shut for a window. But others who are known of take more than was kept free for them.
+      this.foreign?.refused(now, 0);
+      return;
+    }
     this.foreign ??= new Foreign(this.window, this.limit, this.marginMs, this.#drains);
     // What was refused was not counted, so it is no part of what fills the limit.
     const isOpen = entry?.state === "held" || entry?.state === "counted";

@@ -141,12 +141,11 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
 
     if (refusal.kind === "rate_limit" && account !== null) {
       const until = holdUntil(parts, account, refusal, now);
-      if (refusal.waitMs === null) {
-        // Nothing but its numbers says how long this lasts.
-        const hints = exchange.quota === null ? [] : readHints(out.provider, answer.headers, now);
-        lease.turnedAway(account, hints, unitOf(refusal), refusal.window);
-      }
+      // What it says remains counts only where nothing else says how long this lasts.
+      const isTold = refusal.waitMs === null && exchange.quota !== null;
+      const hints = isTold ? readHints(out.provider, answer.headers, now) : [];
       account.hold(until);
+      lease.turnedAway(account, hints, unitOf(refusal), refusal.window);
       const waits = retriable && until <= deadlineAt;
       if (!wasHeld || !waits) breaker.failed(entered, account.spec.label, refusal.waitMs);
       else breaker.released(entered);

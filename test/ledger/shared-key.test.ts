@@ -98,6 +98,29 @@ test.each(Object.entries(kinds))("%s, both counting as buckets, beside others", 
   }
 });
 
+test("few large requests, both counting as buckets, beside others", () => {
+  const sum = { dispatched: 0, refused: 0 };
+  for (const seed of [1, 2, 3, 4, 5, 6]) {
+    const given: SharedKey = {
+      ...base,
+      seed,
+      meter: "token_bucket",
+      tpm: 100_000,
+      tokens: { from: 470, to: 490, actualShare: 0.42 },
+      answerMs: { from: 0, to: 300 },
+      looks: "answering",
+      externalShare: 0.2,
+      offered: 2,
+      minutes: 4,
+    };
+    const { dispatched, refused, use } = run(given, buckets(given));
+    sum.dispatched += dispatched;
+    sum.refused += refused;
+    expect(use).toBeGreaterThan(0.95);
+  }
+  expect(sum.refused / sum.dispatched).toBeLessThanOrEqual(0.0005);
+});
+
 test("others that leave give back what they had, at the latest a window later", () => {
   const given = { ...base, externalShare: 0.4, externalUntil: 2 * 60_000, offered: 2, minutes: 8 };
   expect(run(given, windows(given)).use).toBeGreaterThan(0.9);

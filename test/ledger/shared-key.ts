@@ -213,10 +213,9 @@ export function share(ledger: Ledger, account: Account, given: SharedKey): Outco
         refused++;
         backlog++;
         given.onRefused?.(at - start);
-        const told = hints(at);
         return later(headersAt, (seen) => {
           ledger.arrived(reservation, seen);
-          ledger.hint(reservation, seen, told);
+          // It says how long to wait: then what remains is not looked at.
           ledger.refused(account, reservation, seen, unit, "minute");
           ledger.settle(reservation, seen, costOf(0, 0));
           account.hold(seen + 1_000);

@@ -109,7 +109,8 @@ describe.each(kinds)("$name", ({ make }) => {
       at += 1_000;
       limit.hint(counted(limit, at, 1), at, hint(98 - i));
     }
-    expect(limit.usage(at).foreign ?? 0).toBeLessThanOrEqual(5);
+    // Of the cushion one arrival is left.
+    expect(limit.usage(at).foreign ?? 0).toBeLessThanOrEqual(7);
   });
 
   test("a lower limit told by three answers is in force until answers say otherwise", () => {
@@ -142,11 +143,22 @@ describe.each(kinds)("$name", ({ make }) => {
 
   test("a refusal without numbers does not say who has used it up, nor for how long", () => {
     const limit = make();
+    limit.refused(counted(limit, start, 10), start + 100);
+    expect(limit.usage(start + 100)).toMatchObject({ used: 0, reserved: 10, remaining: 90 });
+  });
+
+  test("it says that others who are known of take more than was kept free, by some hundredths", () => {
+    const limit = make();
     const entry = counted(limit, start, 10);
-    limit.hint(entry, start, hint(80));
-    const before = limit.usage(start + 100);
-    limit.refused(entry, start + 100);
-    expect(limit.usage(start + 100)).toEqual(before);
+    limit.hint(entry, start, hint(89));
+    const at = start + 100;
+    const before = limit.usage(at).remaining;
+    limit.refused(entry, at);
+    expect(limit.usage(at).remaining).toBeWithin(before - 5, before);
+    for (let later = at; later < at + 40_000; later += 4_000) {
+      limit.refused(entry, later);
+      expect(limit.usage(later).remaining).toBeGreaterThan(before - 10);
+    }
   });
 
   test("a refusal that says how much is left means that it is full, whatever we think", () => {
