@@ -9,7 +9,8 @@ import { latency } from "./fleet-latency.ts";
 import { far, pace } from "./fleet-pace.ts";
 import { peak, startProvider } from "./provider.ts";
 import { startServer } from "./redis.ts";
-import { Report } from "./report.ts";
+import { runInTurn } from "./report.ts";
+import type { Report } from "./report.ts";
 
 const limit = 100;
 const window = 60_000;
@@ -74,14 +75,4 @@ export async function fleet(report: Report): Promise<void> {
   for (const run of [pace, far, latency]) await run(report);
 }
 
-if (import.meta.main) {
-  const names = process.argv.slice(2);
-  const failed: string[] = [];
-  for (const [name, run] of Object.entries(scenarios)) {
-    if (names.length > 0 && !names.includes(name)) continue;
-    const report = new Report(name);
-    await run(report);
-    failed.push(...report.failed);
-  }
-  process.exitCode = failed.length > 0 ? 1 : 0;
-}
+if (import.meta.main) await runInTurn(scenarios);

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { LimitSpec } from "../../src/limit/limit.ts";
 import type { DriverPlan } from "./redis-driver.ts";
-import { Report } from "./report.ts";
+import { runInTurn } from "./report.ts";
+import type { Report } from "./report.ts";
 
 const rpm = (limit: number): LimitSpec => ({
   kind: "sliding_window",
@@ -304,14 +305,4 @@ export async function failure(report: Report): Promise<void> {
 
 export const scenarios = { two, killed, pace, far, refunds, failure };
 
-if (import.meta.main) {
-  const names = process.argv.slice(2);
-  const failed: string[] = [];
-  for (const [name, run] of Object.entries(scenarios)) {
-    if (names.length > 0 && !names.includes(name)) continue;
-    const report = new Report(name);
-    await run(report);
-    failed.push(...report.failed);
-  }
-  process.exitCode = failed.length > 0 ? 1 : 0;
-}
+if (import.meta.main) await runInTurn(scenarios);

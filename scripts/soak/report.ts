@@ -27,6 +27,21 @@ export class Report {
   }
 }
 
+/** Runs those of `scenarios` that the command line names, all where it names none, one after the other; sets the exit code. */
+export async function runInTurn(
+  scenarios: Readonly<Record<string, (report: Report) => Promise<void>>>,
+): Promise<void> {
+  const names = process.argv.slice(2);
+  const failed: string[] = [];
+  for (const [name, run] of Object.entries(scenarios)) {
+    if (names.length > 0 && !names.includes(name)) continue;
+    const report = new Report(name);
+    await run(report);
+    failed.push(...report.failed);
+  }
+  process.exitCode = failed.length > 0 ? 1 : 0;
+}
+
 function round(value: number): number {
   return Math.round(value * 10_000) / 10_000;
 }

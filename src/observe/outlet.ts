@@ -52,7 +52,6 @@ export function createOutlet(
   let underWay: Promise<void> | null = null;
 
   const send = (): void => {
-    scheduled = false;
     if (underWay !== null || length === 0) return;
     const bytes = collecting.subarray(0, length);
     [collecting, spare] = [spare, collecting];
@@ -65,6 +64,11 @@ export function createOutlet(
       return;
     }
     if (pending instanceof Promise) underWay = pending.then(written, written);
+  };
+
+  const due = (): void => {
+    scheduled = false;
+    send();
   };
 
   const written = (): void => {
@@ -100,7 +104,7 @@ export function createOutlet(
       if (length >= collectBytes && underWay === null) return send();
       if (!scheduled) {
         scheduled = true;
-        later(send);
+        later(due);
       }
     },
     async flush(withinMs = 1000) {

@@ -205,20 +205,7 @@ describe.skipIf(!hasRedis)("on a real Redis", async () => {
     });
     const scheduler = new Scheduler(clock, ledger);
     const path = new Path([ledger.account(account("quota", [rpm(100)]))]);
-    const ask = async () =>
-      scheduler.admit({
-        path,
-        cost: tokens(1),
-        outlook: null,
-        priority: "normal",
-        client: "one",
-        weight: 1,
-        patienceMs: Infinity,
-        again: null,
-        bodyBytes: 0,
-        uploading: false,
-        signal: null,
-      });
+    const ask = async () => scheduler.admit({ ...patient, path, cost: tokens(1) });
     const changed = () => new Promise<void>((resolve) => void waiters.push(resolve));
     return { ledger, store, ask, changed, changes };
   }
