@@ -13,7 +13,8 @@ async function count(url: string, authorities: readonly string[] | null): Promis
   store.onConnect = () => store.pulse("one", answer.resolve);
   store.open();
   try {
-    const refused = until(() => store.reason !== untold, "an answer").then(() => store.reason);
+    const isRefused = () => !store.isConnected && store.reason !== untold;
+    const refused = until(isRefused, "an answer").then(() => store.reason);
     return await Promise.race([answer.promise, refused]);
   } finally {
     await store.close();
