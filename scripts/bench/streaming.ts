@@ -16,7 +16,7 @@ const connections = 64;
 const roundSeconds = 2;
 const rounds = 5;
 const warmUpRounds = 2;
-const latencyRounds = 2;
+const latencyRounds = 3;
 const streamSeconds = 4;
 /** In this time all streams of a crowd begin, and after as much again they run evenly. */
 const joinMs = 1_000;

@@ -8,7 +8,7 @@ export type FollowStream = () => StreamFollower;
 
 /** The part of a stream meter that is needed here. */
 export interface StreamFollower {
-  push(chunk: Uint8Array): void;
+  push(this: void, chunk: Uint8Array): void;
   /** Whether the stream's last event was seen, and whether that was an error. */
   end(): { readonly finished: boolean; readonly failed: boolean };
 }
@@ -16,7 +16,7 @@ export interface StreamFollower {
 /** A copy of one answer that is being made while the answer passes. */
 export interface Recording {
   /** The next bytes; they are copied. */
-  push(chunk: Uint8Array): void;
+  push(this: void, chunk: Uint8Array): void;
   /**
    * Nothing more will come. To be called once, whatever happened.
    * @param complete whether the answer ended as it should: not aborted, not broken off

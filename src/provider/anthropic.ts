@@ -13,7 +13,7 @@ import {
   readString,
 } from "./fields.ts";
 import type { Parts } from "./fields.ts";
-import { followStream } from "./stream.ts";
+import { streamFollower } from "./stream.ts";
 import type { EventKind, StreamFormat } from "./stream.ts";
 
 /**
@@ -38,7 +38,7 @@ export const anthropic = {
   },
   usageOf: (answer) => (isObject(answer) ? usageAfter({ usage: answer["usage"] }, null) : null),
   stoppedForLength,
-  follow: () => followStream(anthropicStream),
+  follow: () => followAnthropic(),
   errorBody: ({ type, message }, requestId) =>
     JSON.stringify({ type: "error", error: { type, message }, request_id: requestId }),
 } satisfies Dialect;
@@ -74,6 +74,7 @@ export const anthropicStream: StreamFormat = {
   stoppedForLength,
   isError: (event) => isObject(event) && event["type"] === "error",
 };
+const followAnthropic = streamFollower(anthropicStream);
 
 /** The field that limits output, and those of OpenAI that some servers of this format take too. */
 const outputKeys = ["max_tokens", "max_completion_tokens", "max_output_tokens"];

@@ -35,19 +35,26 @@ export function textKeys(...keys: readonly string[]): readonly Buffer[] {
  */
 export function addDeltas(seen: SeenText, bytes: Buffer, keys: readonly Buffer[]): void {
   for (const key of keys) {
-    for (let at = bytes.indexOf(key); at !== -1; at = bytes.indexOf(key, at)) {
-      at += key.length;
-      while (bytes[at] === space) at++;
-      if (bytes[at] === quote) at = addString(seen, bytes, at + 1);
-    }
+    for (let at = bytes.indexOf(key); at !== -1; at = bytes.indexOf(key, at))
+      at = addText(seen, bytes, at + key.length, bytes.length);
   }
 }
 
+/**
+ * Adds the length of the JSON string that stands behind a key which ends at `at`, if one does.
+ * @param end where to look no further
+ * @returns where what it has looked at ends
+ */
+export function addText(seen: SeenText, bytes: Buffer, at: number, end: number): number {
+  while (at < end && bytes[at] === space) at++;
+  return at < end && bytes[at] === quote ? addString(seen, bytes, at + 1, end) : at;
+}
+
 /** Counts a JSON string's characters from `at`, and says where it ends. */
-function addString(seen: SeenText, bytes: Buffer, at: number): number {
+function addString(seen: SeenText, bytes: Buffer, at: number, until: number): number {
   let ascii = 0;
   let other = 0;
-  for (; at < bytes.length; at++) {
+  for (; at < until; at++) {
     const byte = bytes[at] ?? 0;
     if (byte === quote) break;
     if (byte === backslash) {
@@ -63,5 +70,5 @@ function addString(seen: SeenText, bytes: Buffer, at: number): number {
   seen.ascii += ascii;
   seen.other += other;
   if (ascii + other > 0) seen.pieces++;
-  return at;
+  return Math.min(at, until);
 }

@@ -48,7 +48,7 @@ export interface StreamEnd {
 /** Reads along while an answer's events pass to the client. */
 export interface StreamMeter {
   /** The next bytes, cut anywhere. They are not kept once the event they belong to has ended. */
-  push(chunk: Uint8Array): void;
+  push(this: void, chunk: Uint8Array): void;
   /** To be called once, when the stream has ended or broken off. */
   end(): StreamEnd;
 }

@@ -3,7 +3,7 @@ import { textKeys } from "./delta.ts";
 import type { Dialect, ErrorToSay, Usage } from "./dialect.ts";
 import { readCount } from "./fields.ts";
 import { geminiCall, geminiMethod, geminiWithMaxOutput } from "./gemini-call.ts";
-import { followJsonArray, followStream } from "./stream.ts";
+import { followJsonArray, streamFollower } from "./stream.ts";
 import type { EventKind, StreamFormat } from "./stream.ts";
 
 /**
@@ -22,7 +22,7 @@ export const gemini = {
   withMaxOutput: geminiWithMaxOutput,
   usageOf: (answer) => eventsOf(answer).reduce(usageAfter, null),
   stoppedForLength: (answer) => eventsOf(answer).some(stoppedForLength),
-  follow: () => followStream(format),
+  follow: () => followSse(),
   followJson: () => followJsonArray(format),
   errorBody,
 } satisfies Dialect;
@@ -39,6 +39,7 @@ const format: StreamFormat = {
   stoppedForLength,
   isError: (event) => isObject(event) && isObject(event["error"]),
 };
+const followSse = streamFollower(format);
 
 /** An answer's events: all of a stream that came as an array, else the answer itself. */
 function eventsOf(answer: unknown): readonly unknown[] {

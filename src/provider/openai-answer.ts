@@ -1,19 +1,13 @@
 import { isObject } from "./body.ts";
-import type { StreamMeter, Usage } from "./dialect.ts";
+import type { Usage } from "./dialect.ts";
 import { textKeys } from "./delta.ts";
 import { readCount } from "./fields.ts";
-import { followStream } from "./stream.ts";
 import type { EventKind, StreamFormat } from "./stream.ts";
 
 /**
- * Follows a stream in OpenAI's format.
+ * A stream in OpenAI's format.
  * @param extension key of an object in which events may have `usage` and `error` too, null for none
  */
-export function followOpenAi(extension: string | null): StreamMeter {
-  return followStream(openAiStream(extension));
-}
-
-/** The same as a format. */
 export function openAiStream(extension: string | null): StreamFormat {
   const extended = (event: Record<string, unknown>, key: string): unknown => {
     const inner = extension === null ? null : event[extension];

@@ -12,7 +12,8 @@ import {
   times,
 } from "./fields.ts";
 import type { Parts } from "./fields.ts";
-import { followOpenAi, openAiUsage, stoppedForLength } from "./openai-answer.ts";
+import { openAiStream, openAiUsage, stoppedForLength } from "./openai-answer.ts";
+import { streamFollower } from "./stream.ts";
 
 /** In what an API that speaks OpenAI's format differs from it. */
 export interface Variant {
@@ -39,7 +40,7 @@ export function openAiLike(variant: Variant): Dialect {
     usageOf: (answer) => (isObject(answer) ? openAiUsage(answer["usage"]) : null),
     ...(usageInHeaders === undefined ? {} : { usageInHeaders }),
     stoppedForLength,
-    follow: () => followOpenAi(extension),
+    follow: streamFollower(openAiStream(extension)),
     errorBody: ({ type, code, message }, requestId) =>
       JSON.stringify({ error: { message, type, code, request_id: requestId } }),
   };

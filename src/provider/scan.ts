@@ -24,19 +24,20 @@ export function hasObject(text: string, quoted: string): boolean {
 }
 
 /**
- * The same in bytes.
+ * Where such an object opens in bytes; -1 where there is none.
  * @param quoted the key with its quotes
+ * @param from where to begin
  */
-export function hasObjectIn(bytes: Buffer, quoted: Buffer): boolean {
-  for (let at = bytes.indexOf(quoted); at !== -1; at = bytes.indexOf(quoted, at)) {
+export function objectIn(bytes: Buffer, quoted: Buffer, from: number): number {
+  for (let at = bytes.indexOf(quoted, from); at !== -1; at = bytes.indexOf(quoted, at)) {
     at += quoted.length;
     while (isSpace(bytes[at])) at++;
     if (bytes[at] !== colon) continue;
     at++;
     while (isSpace(bytes[at])) at++;
-    if (bytes[at] === brace) return true;
+    if (bytes[at] === brace) return at;
   }
-  return false;
+  return -1;
 }
 
 /** The last object with the key `key` in JSON text that may be cut off at its start; null where there is none. */

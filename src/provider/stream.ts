@@ -3,9 +3,8 @@ import type { SeenText } from "./delta.ts";
 import type { StreamMeter, Usage } from "./dialect.ts";
 import { createElementFollower } from "./json-array.ts";
 import type { OnEvent, OnLongEvent } from "./partial.ts";
-import { gatherLines } from "./gather.ts";
-import type { Gathering } from "./gather.ts";
-import { hasObject, hasObjectIn, objectAt, parsed } from "./scan.ts";
+import { Gathering } from "./gather.ts";
+import { hasObject, objectAt, parsed } from "./scan.ts";
 import { createLineFollower } from "./sse.ts";
 
 /** What can be told of an event by a glance at its text. */
@@ -47,28 +46,30 @@ export interface StreamFormat {
   isError(event: unknown): boolean;
 }
 
-/** How a stream is cut into events. What needs no event to itself may be added to `seen` at once. */
-type Framing = (onEvent: OnEvent, onLong: OnLongEvent, seen: SeenText) => Gathering;
+/** How bytes reach what cuts them into events, and whoever counts text. */
+type Framing = (onEvent: OnEvent, onLong: OnLongEvent, seen: SeenText) => Framed;
+
+interface Framed {
+  readonly push: (chunk: Uint8Array) => void;
+  /** Hands on what was gathered. */
+  readonly flush: () => void;
+}
 
 /**
- * Follows server-sent events in `format`.
- * @param blockBytes how much is looked at together
+ * Makes meters that follow server-sent events in `format`. What several of them read is looked at together.
+ * @param blockBytes how much of it
  */
-export function followStream(format: StreamFormat, blockBytes = 4_096): StreamMeter {
-  return follow(format, (onEvent, onLong, seen) => {
-    const follower = createLineFollower(onEvent, onLong);
-    const { plain } = format;
-    const usageMark = Buffer.from(`"${format.usageKey}"`);
-    return gatherLines(blockBytes, (lines, areWhole) => {
-      const isPlain =
-        areWhole &&
-        plain !== undefined &&
-        !plain.marks.some((mark) => lines.includes(mark)) &&
-        !hasObjectIn(lines, usageMark);
-      if (isPlain) addDeltas(seen, lines, plain.textKeys);
-      else follower(lines);
+export function streamFollower(format: StreamFormat, blockBytes = 32_768): () => StreamMeter {
+  const usageMark = Buffer.from(`"${format.usageKey}"`);
+  const gathering = new Gathering(blockBytes, format.plain ? { ...format.plain, usageMark } : null);
+  return () =>
+    follow(format, (onEvent, onLong, seen) => {
+      const stream = { seen, follow: createLineFollower(onEvent, onLong), isWithin: false };
+      return {
+        push: (chunk) => gathering.push(stream, chunk),
+        flush: () => gathering.flush(),
+      };
     });
-  });
 }
 
 /** Follows a JSON array of events in `format`. */

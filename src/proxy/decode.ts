@@ -31,7 +31,7 @@ const decoders: Readonly<Record<string, MakeDecoder>> = {
 
 /** Reads bytes that pass to the client: `push` each, then `end` once. The bytes themselves are never changed. */
 export interface SideReader<T> {
-  push(chunk: Uint8Array): void;
+  push(this: void, chunk: Uint8Array): void;
   /** Resolves with the result when all that was pushed has been read. */
   end(): T | Promise<T>;
 }

@@ -179,7 +179,7 @@ function record(
 }
 
 interface ChunkReader {
-  push(chunk: Uint8Array): void;
+  push(this: void, chunk: Uint8Array): void;
 }
 
 /** Gives each piece to those who read along. */
@@ -189,7 +189,7 @@ function bothOf(
 ): ((chunk: Uint8Array) => void) | undefined {
   if (first === null || second === null) {
     const only = first ?? second;
-    return only === null ? undefined : (chunk) => only.push(chunk);
+    return only?.push;
   }
   return (chunk) => {
     first.push(chunk);

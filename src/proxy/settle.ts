@@ -84,7 +84,7 @@ function streamReader(
   inHeaders: Usage | null,
 ): SideReader<Settlement> {
   return {
-    push: (chunk) => meter.push(chunk),
+    push: meter.push,
     end() {
       const { usage: seen, outputTokensSeen, stoppedForLength, finished, failed } = meter.end();
       const usage = seen ?? inHeaders;

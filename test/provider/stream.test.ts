@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import type { StreamMeter } from "../../src/provider/dialect.ts";
-import { gatherLines } from "../../src/provider/gather.ts";
-import { followStream } from "../../src/provider/stream.ts";
+import type { StreamEnd, StreamMeter } from "../../src/provider/dialect.ts";
+import { streamFollower } from "../../src/provider/stream.ts";
 import type { StreamFormat } from "../../src/provider/stream.ts";
 import { openAiStream } from "../../src/provider/openai-answer.ts";
 import { anthropicStream } from "../../src/provider/anthropic.ts";
@@ -63,8 +62,8 @@ test.each([
         fc.integer({ min: 16, max: 2_000 }),
         (some, lineEnd, cuts, blockBytes) => {
           const bytes = Buffer.from(some.join(lineEnd));
-          const expected = fed(followStream(eventByEvent, 1), bytes, []);
-          expect(fed(followStream(format, blockBytes), bytes, cuts)).toEqual(expected);
+          const expected = fed(streamFollower(eventByEvent, 1)(), bytes, []);
+          expect(fed(streamFollower(format, blockBytes)(), bytes, cuts)).toEqual(expected);
         },
       ),
       { numRuns: 500 },
@@ -72,41 +71,56 @@ test.each([
   },
 );
 
-test("gathered bytes come in order, whole lines where they can be", () => {
+test.each([
+  ["OpenAI", openAiStream(null), openAiLines],
+  ["Anthropic", anthropicStream, anthropicLines],
+] as const)("streams of %s's that are read at once do not hear each other", (_, format, lines) => {
+  const some = fc.record({
+    lines: fc.array(fc.constantFrom(...lines), { maxLength: 20 }),
+    isLastWhole: fc.boolean(),
+    isLeft: fc.boolean(),
+  });
   fc.assert(
     fc.property(
-      fc.array(fc.string({ unit: fc.constantFrom("a", "b", "\n"), maxLength: 30 })),
-      fc.integer({ min: 1, max: 20 }),
-      (chunks, most) => {
-        let seen = "";
-        const { push, flush } = gatherLines(most, (bytes, areWhole) => {
-          const starts = seen === "" || seen.endsWith("\n");
-          const text = bytes.toString();
-          expect(areWhole).toBe(starts && text.endsWith("\n"));
-          seen += text;
+      fc.array(some, { minLength: 1, maxLength: 4 }),
+      fc.array(fc.record({ of: fc.nat(3), bytes: fc.integer({ min: 1, max: 90 }) })),
+      fc.integer({ min: 16, max: 2_000 }),
+      (streams, pieces, blockBytes) => {
+        const follower = streamFollower(format, blockBytes);
+        const all = streams.map((stream) => {
+          const bytes = Buffer.from(stream.lines.join("\n") + (stream.isLastWhole ? "\n" : ""));
+          return { ...stream, bytes, meter: follower(), at: 0 };
         });
-        for (const chunk of chunks) push(Buffer.from(chunk));
-        flush();
-        expect(seen).toBe(chunks.join(""));
+        for (const piece of pieces) {
+          const stream = all[piece.of % all.length]!;
+          stream.meter.push(stream.bytes.subarray(stream.at, stream.at + piece.bytes));
+          stream.at = Math.min(stream.bytes.length, stream.at + piece.bytes);
+        }
+        for (const { isLeft, meter, bytes, at } of all) {
+          if (isLeft) continue;
+          meter.push(bytes.subarray(at));
+          expect(meter.end()).toEqual(fed(streamFollower(format)(), bytes, []) as StreamEnd);
+        }
       },
     ),
+    { numRuns: 1_000 },
   );
 });
 
 test("plain events of a whole answer are never parsed one by one", () => {
   let asked = 0;
-  const meter = followStream({
+  const meter = streamFollower({
     ...openAiStream(null),
     kindOf: (event) => {
       asked++;
       return openAiStream(null).kindOf(event);
     },
-  });
+  })();
   const plain = 'data: {"choices":[{"delta":{"content":" more"}}],"usage":null}\n\n';
   for (let i = 0; i < 1_000; i++) meter.push(Buffer.from(plain));
   meter.push(Buffer.from("data: [DONE]\n\n"));
   const { outputTokensSeen, finished } = meter.end();
   expect([outputTokensSeen, finished]).toEqual([1_250, true]);
-  // Those in the block with the end.
-  expect(asked).toBeLessThan(100);
+  // The end.
+  expect(asked).toBe(1);
 });
