@@ -4,7 +4,7 @@ import type { Limit, LimitSpec } from "../limit/limit.ts";
 import type { Account } from "./account.ts";
 import { SharedQuota } from "./redis-limit.ts";
 import type { Need, Sending } from "./redis-asking.ts";
-import { fillIn, isBeyondPart, isHere, isRefused, needOf } from "./redis-asking.ts";
+import { fillIn, isBeyondPart, isHere, isRefused, needOf, whatLacks } from "./redis-asking.ts";
 import { Courier } from "./redis-courier.ts";
 import type { Message, Reply } from "./redis-message.ts";
 import type { LinkHost } from "./redis-pace.ts";
@@ -16,7 +16,6 @@ import {
   keepMs,
   tightMs,
   pollMs,
-  combAhead,
   gapsPerWindow,
   longestGapMs,
 } from "./redis-pace.ts";
@@ -122,23 +121,10 @@ export class AccountLink implements Gate {
   ask(now: number, cost: Readonly<Cost>, ahead: Readonly<Cost> | null): boolean {
     if (this.mode !== "shared") return true;
     const needs = new Map<SharedLimit, Need>();
-    let lacks = false;
-    let wantsMore = false;
-    for (const limit of this.#current()) {
-      const need = needOf(limit, cost, ahead);
-      needs.set(limit, need);
-      if (limit instanceof SharedTurns) {
-        if (limit.hasComb && (need.ahead > combAhead || limit.isBehind)) limit.needsMore(now);
-        const has = limit.hasComb ? combAhead : limit.allowance;
-        lacks ||= has === 0 && need.amount > 0;
-        wantsMore ||=
-          ahead !== null &&
-          !limit.hasComb &&
-          has < need.ahead &&
-          has * 2 < limit.most(this.#host.parts);
-      } else lacks ||= need.amount > 0 && !(need.amount <= limit.allowance && this.live(now));
-    }
-    if (!lacks && !wantsMore) return true;
+    for (const limit of this.#current()) needs.set(limit, needOf(limit, cost, ahead));
+    const { parts } = this.#host;
+    const { lacks, wantsMore } = whatLacks(needs, { parts, isLive: this.live(now), now });
+    if (!lacks && (!wantsMore || ahead === null)) return true;
     if (this.#mayAsk(now, needs)) {
       this.#wanted = needs;
       this.#flushSoon();

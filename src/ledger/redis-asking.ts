@@ -1,7 +1,7 @@
 import type { Cost } from "../limit/cost.ts";
 import { amountOf } from "../limit/cost.ts";
 import type { LimitMessage } from "./redis-message.ts";
-import { prefetchLeast, prefetchMs } from "./redis-pace.ts";
+import { combAhead, prefetchLeast, prefetchMs } from "./redis-pace.ts";
 import type { SharedLimit } from "./redis-shared.ts";
 import { SharedTurns } from "./redis-turns.ts";
 
@@ -49,6 +49,28 @@ function lacking(limit: SharedLimit, amount: number): number {
 function fairPart(limit: SharedLimit, parts: number, now: number): number {
   if (limit.size === Infinity) return Infinity;
   return Math.max(0, Math.floor(limit.size / parts) - limit.own(now));
+}
+
+/**
+ * Whether something is missing for the first request, and whether more turns are wanted for those behind it. Combs that
+ * are too little for them all are given up.
+ * @param isLive whether what was granted may still be used
+ */
+export function whatLacks(
+  needs: ReadonlyMap<SharedLimit, Need>,
+  { parts, isLive, now }: { parts: number; isLive: boolean; now: number },
+): { lacks: boolean; wantsMore: boolean } {
+  let lacks = false;
+  let wantsMore = false;
+  for (const [limit, { amount, ahead }] of needs) {
+    if (limit instanceof SharedTurns) {
+      if (limit.hasComb && (ahead > combAhead || limit.isBehind)) limit.needsMore(now);
+      const has = limit.hasComb ? combAhead : limit.allowance;
+      lacks ||= has === 0 && amount > 0;
+      wantsMore ||= !limit.hasComb && has < ahead && has * 2 < limit.most(parts);
+    } else lacks ||= amount > 0 && !(amount <= limit.allowance && isLive);
+  }
+  return { lacks, wantsMore };
 }
 
 /** Whether all that is needed was granted. */

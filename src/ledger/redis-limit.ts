@@ -11,8 +11,9 @@ import type {
   WindowName,
 } from "../limit/limit.ts";
 import { windowMs } from "../limit/limit.ts";
+import { Counted } from "./redis-counted.ts";
 import type { LimitMessage } from "./redis-message.ts";
-import { merged, slicesPer } from "./redis-message.ts";
+import { slicesPer } from "./redis-message.ts";
 import type { Gate, SharedLimit } from "./redis-shared.ts";
 
 /** One charge, as Redis has to hear of it. */
@@ -49,14 +50,10 @@ export class SharedQuota implements SharedLimit {
   /** Sent and not counted, in the order of `dueAt`. */
   readonly #due = new Deque<Spent>();
   #lastDueAt = 0;
-  /** What is not reported yet: by slice, or of a bucket each by its time. */
-  #pending = new Map<number, number>();
-  #events: [slice: number, amount: number, at: number][] = [];
+  readonly #counts: Counted;
   #back = 0;
   #hold = 0;
   #use = 0;
-  /** What was counted in which slice, for the case that Redis forgets. */
-  readonly #mine = new Map<number, number>();
   /** What others have in use. */
   #others = 0;
   #hints: { entry: Entry | null; hint: LimitHint }[] = [];
@@ -70,6 +67,7 @@ export class SharedQuota implements SharedLimit {
     this.#gate = gate;
     this.#sliceMs =
       inner.window === null ? 1_000 : windowMs[inner.window] / slicesPer[inner.window];
+    this.#counts = new Counted(spec.kind === "token_bucket", this.#sliceMs);
   }
 
   get max(): number {
@@ -245,7 +243,7 @@ export class SharedQuota implements SharedLimit {
   }
 
   get reports(): boolean {
-    return this.#back > 0 || this.#hold > 0 || this.#pending.size > 0 || this.#events.length > 0;
+    return this.#back > 0 || this.#hold > 0 || this.#counts.reports;
   }
 
   wants(now: number, amount: number): boolean {
@@ -283,16 +281,13 @@ export class SharedQuota implements SharedLimit {
       message.sp = slicesPer[this.window] + 1;
       message.mar = this.#spec.marginMs;
     }
-    if (this.#pending.size > 0) message.n = [...this.#pending];
-    if (this.#events.length > 0) message.n = merged(this.#events);
+    if (this.#counts.reports) message.n = this.#counts.take();
     if (this.#back > 0) message.b = this.#back;
     if (this.#hold > 0) message.hold = this.#hold;
     if (this.unit === "requests" || this.unit === "slots") {
       message.one = true;
       message.have = this.#allowance;
     }
-    this.#pending = new Map();
-    this.#events = [];
     this.#back = 0;
     this.#hold = 0;
     return message;
@@ -332,17 +327,10 @@ export class SharedQuota implements SharedLimit {
     this.#back = 0;
     if (lost) {
       this.#hold = this.#inFlight;
-      this.#pending = new Map();
-      this.#events = [];
-      for (const [slice, amount] of [...this.#mine].sort(([a], [b]) => a - b))
-        if (amount > 0) this.#tell(slice, amount, slice * this.#sliceMs);
-      return;
+      return this.#counts.startOver();
     }
-    const events = this.#events;
-    this.#events = [];
-    for (const [slice, amount, at] of unheard?.n ?? [])
-      if (amount > 0 || !again) this.#tell(slice, amount, at ?? 0);
-    this.#events.push(...events);
+    // What was taken back may have been heard the first time.
+    this.#counts.putBack((unheard?.n ?? []).filter(([, amount]) => amount > 0 || !again));
     for (const spent of this.#flying) spent.gone = true;
     this.#flying.clear();
     this.#inFlight = 0;
@@ -368,20 +356,8 @@ export class SharedQuota implements SharedLimit {
 
   #report(slice: number, amount: number, now: number): void {
     if (amount === 0) return;
-    this.#tell(slice, amount, this.#gate.remote(now));
-    this.#mine.set(slice, (this.#mine.get(slice) ?? 0) + amount);
-    if (this.#mine.size > 1_300) this.#forget(slice);
+    this.#counts.add(slice, amount, this.#gate.remote(now));
     this.#gate.changed(amount < 0);
-  }
-
-  #tell(slice: number, amount: number, at: number): void {
-    if (this.#spec.kind === "token_bucket") this.#events.push([slice, amount, at]);
-    else this.#pending.set(slice, (this.#pending.get(slice) ?? 0) + amount);
-  }
-
-  #forget(slice: number): void {
-    const oldest = slice - 610;
-    for (const known of this.#mine.keys()) if (known < oldest) this.#mine.delete(known);
   }
 
   /** What of ours is counted, by our own books: exact for a window. */
