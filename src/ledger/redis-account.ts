@@ -6,6 +6,7 @@ import { SharedQuota } from "./redis-limit.ts";
 import type { Need, Sending } from "./redis-asking.ts";
 import { fillIn, isBeyondPart, isHere, isRefused, needOf, whatLacks } from "./redis-asking.ts";
 import { Courier } from "./redis-courier.ts";
+import { Lead } from "./redis-lead.ts";
 import type { Message, Reply } from "./redis-message.ts";
 import type { LinkHost } from "./redis-pace.ts";
 import {
@@ -35,6 +36,7 @@ export class AccountLink implements Gate {
   #limits: SharedLimit[] = [];
   readonly #session: Session;
   readonly #courier: Courier;
+  readonly #lead = new Lead();
   #isDeferred = false;
   #wanted: Map<SharedLimit, Need> | null = null;
   /** Redis keeps a place for the head of our queue; it is to be taken back. */
@@ -93,6 +95,10 @@ export class AccountLink implements Gate {
     return this.#host.remote(now);
   }
 
+  local(at: number): number {
+    return this.#lead.local(at);
+  }
+
   live(now: number): boolean {
     return now < this.#liveUntil;
   }
@@ -125,16 +131,22 @@ export class AccountLink implements Gate {
     const { parts } = this.#host;
     const { lacks, wantsMore } = whatLacks(needs, { parts, isLive: this.live(now), now });
     if (!lacks && (!wantsMore || ahead === null)) return true;
-    if (this.#mayAsk(now, needs)) {
+    if (this.#mayAsk(now, needs, lacks)) {
       this.#wanted = needs;
       this.#flushSoon();
     }
     return !lacks || (this.live(now) && isHere(needs));
   }
 
-  /** Whether a request of `cost` could go if there were room: where our own use is in the way, asking does not help. */
+  /** Whether asking for a request of `cost` helps yet: if not, and time makes it help, the next look is planned. */
   wants(now: number, cost: Readonly<Cost>): boolean {
-    return this.#current().every((limit) => limit.wants(now, needOf(limit, cost, null).amount));
+    let at = now;
+    for (const limit of this.#current())
+      at = Math.max(at, limit.wantedAt(now, needOf(limit, cost, null).amount));
+    if (at === now) return true;
+    this.#wakeAt = Math.min(this.#wakeAt, at);
+    this.#arm();
+    return false;
   }
 
   /** Somebody waits for what we hold. */
@@ -207,10 +219,10 @@ export class AccountLink implements Gate {
   }
 
   /** Whether asking now can help; if not, the next look is planned. */
-  #mayAsk(now: number, needs: ReadonlyMap<SharedLimit, Need>): boolean {
+  #mayAsk(now: number, needs: ReadonlyMap<SharedLimit, Need>, lacks: boolean): boolean {
     if (this.#courier.sending?.asks === true) return false;
     const isOver = isBeyondPart(needs, this.#host.parts, now);
-    if (isRefused(needs, this.#refused) && now + 0.01 < this.retryAt)
+    if ((!lacks || isRefused(needs, this.#refused)) && now + 0.01 < this.retryAt)
       this.#wakeAt = Math.min(this.#wakeAt, this.retryAt);
     else if (isOver && now < this.#overUntil)
       this.#wakeAt = Math.min(this.#wakeAt, this.#overUntil);
@@ -290,6 +302,7 @@ export class AccountLink implements Gate {
     const now = this.#host.now();
     if (reply.status === "unknown") return this.#renew(sending, reply.inc);
     this.#host.heard(sending.at, now, Number(reply.now));
+    this.#lead.hear(sending.at, now, Number(reply.now));
     this.#session.answered(reply.inc, sending.at + reply.keep);
     this.#others = reply.others;
     this.#liveUntil = sending.at + ttlMs - safetyMs;

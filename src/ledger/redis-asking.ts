@@ -1,7 +1,7 @@
 import type { Cost } from "../limit/cost.ts";
 import { amountOf } from "../limit/cost.ts";
 import type { LimitMessage } from "./redis-message.ts";
-import { combAhead, prefetchLeast, prefetchMs } from "./redis-pace.ts";
+import { aheadMs, combAhead, prefetchLeast, prefetchMs } from "./redis-pace.ts";
 import type { SharedLimit } from "./redis-shared.ts";
 import { SharedTurns } from "./redis-turns.ts";
 
@@ -52,7 +52,7 @@ function fairPart(limit: SharedLimit, parts: number, now: number): number {
 }
 
 /**
- * Whether something is missing for the first request, and whether more turns are wanted for those behind it. Combs that
+ * Whether something is missing for the first request, and whether more is wanted ahead for those behind it. Combs that
  * are too little for them all are given up.
  * @param isLive whether what was granted may still be used
  */
@@ -65,12 +65,19 @@ export function whatLacks(
   for (const [limit, { amount, ahead }] of needs) {
     if (limit instanceof SharedTurns) {
       if (limit.hasComb && (ahead > combAhead || limit.isBehind)) limit.needsMore(now);
-      const has = limit.hasComb ? combAhead : limit.allowance;
-      lacks ||= has === 0 && amount > 0;
-      wantsMore ||= !limit.hasComb && has < ahead && has * 2 < limit.most(parts);
-    } else lacks ||= amount > 0 && !(amount <= limit.allowance && isLive);
+      lacks ||= !limit.hasComb && limit.allowance === 0 && amount > 0;
+      wantsMore ||= !limit.hasComb && limit.allowance < ahead && wantsAhead(limit, parts);
+    } else {
+      lacks ||= amount > 0 && !(amount <= limit.allowance && isLive);
+      wantsMore ||= wantsAhead(limit, parts);
+    }
   }
   return { lacks, wantsMore };
+}
+
+/** Whether fewer units are ahead than half of a process's part. */
+function wantsAhead(limit: SharedLimit, parts: number): boolean {
+  return limit.allowance * 2 < limit.most(parts);
 }
 
 /** Whether all that is needed was granted. */
@@ -110,6 +117,8 @@ export function fillIn(
   { parts, sinceMs, now }: { parts: number; sinceMs: number; now: number },
 ): boolean {
   let more = false;
+  // Nothing is missing: the question is for those behind the first.
+  const isForMore = isHere(wanted);
   for (const { limit, message } of list) {
     const need = wanted.get(limit);
     if (need === undefined || need.amount === 0) continue;
@@ -127,14 +136,18 @@ export function fillIn(
       const comb = need.ahead > need.amount ? null : limit.comb(now, parts, sinceMs);
       if (comb !== null) {
         message.comb = comb;
-        message.hz = limit.aheadMs;
+        message.hz = aheadMs;
         continue;
       }
       message.max = Math.max(1, Math.min(message.max, limit.most(parts) - has));
-      message.hz = need.ahead > need.amount || has > 0 ? limit.aheadMs : 0;
+      message.hz = need.ahead > need.amount || has > 0 ? aheadMs : 0;
       continue;
     }
     message.fair = fairPart(limit, parts, now);
+    if (isForMore && wantsAhead(limit, parts)) message.min = 1;
+    if (message.t === "b") message.hz = aheadMs;
+    const soon = limit.most(parts) - has;
+    if (soon > 0) message.soon = soon;
     const rate = limit.takeUse() / sinceMs;
     message.pre = Math.ceil(Math.max(rate * prefetchMs, prefetchLeast * need.amount));
   }

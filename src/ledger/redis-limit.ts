@@ -12,8 +12,10 @@ import type {
 } from "../limit/limit.ts";
 import { windowMs } from "../limit/limit.ts";
 import { Counted } from "./redis-counted.ts";
-import type { LimitMessage } from "./redis-message.ts";
+import { Granted } from "./redis-granted.ts";
+import type { GrantMessage, LimitMessage } from "./redis-message.ts";
 import { slicesPer } from "./redis-message.ts";
+import { aheadMs } from "./redis-pace.ts";
 import type { Gate, SharedLimit } from "./redis-shared.ts";
 
 /** One charge, as Redis has to hear of it. */
@@ -32,7 +34,7 @@ export type MeteredSpec = LimitSpec & { kind: "sliding_window" | "token_bucket" 
  * A window, bucket or concurrency limit of several processes: `inner` is the same limit of this process alone, which
  * knows how charges end, what answers tell and what is expected; what may go is what Redis has granted.
  *
- * What Redis holds for us is what is granted and not used, `allowance`, and what is used and not counted, `#flying`.
+ * What Redis holds for us is what is granted and not used, `#granted`, and what is used and not counted, `#flying`.
  */
 export class SharedQuota implements SharedLimit {
   readonly unit: Unit;
@@ -46,7 +48,7 @@ export class SharedQuota implements SharedLimit {
   readonly #spent = new WeakMap<Entry, Spent>();
   readonly #flying = new Set<Spent>();
   #inFlight = 0;
-  #allowance = 0;
+  readonly #granted = new Granted();
   /** Sent and not counted, in the order of `dueAt`. */
   readonly #due = new Deque<Spent>();
   #lastDueAt = 0;
@@ -88,29 +90,29 @@ export class SharedQuota implements SharedLimit {
   }
 
   get allowance(): number {
-    return this.#allowance;
+    return this.#granted.total;
   }
 
   fits(now: number, amount: number): boolean {
     const { mode } = this.#gate;
     if (mode === "free") return true;
-    if (mode === "shared" && amount > 0 && (amount > this.#allowance || !this.#gate.live(now)))
+    if (
+      mode === "shared" &&
+      amount > 0 &&
+      (amount > this.#granted.usable(now) || !this.#gate.live(now))
+    )
       return false;
     return this.#inner.fits(now, amount);
   }
 
   fitsAt(now: number, amount: number): number {
     if (this.fits(now, amount)) return now;
-    const at = this.#inner.fitsAt(now, amount);
-    return this.#gate.mode === "shared" && this.#others > 0 ? Math.max(at, this.#gate.retryAt) : at;
+    return Math.max(this.#inner.fitsAt(now, amount), this.#grantedAt(amount));
   }
 
   expectedAt(now: number, amount: number): number {
     if (this.fits(now, amount)) return now;
-    const at = this.#inner.expectedAt(now, amount);
-    return this.#gate.mode === "shared" && this.#others > 0
-      ? Math.max(at, Math.min(this.#gate.retryAt, this.fitsAt(now, amount)))
-      : at;
+    return Math.max(this.#inner.expectedAt(now, amount), this.#grantedAt(amount));
   }
 
   earliestAt(now: number, amount: number): number {
@@ -122,7 +124,7 @@ export class SharedQuota implements SharedLimit {
     if (mode === "free") return Infinity;
     const room = this.#inner.roomAt(now, at);
     if (mode === "local") return room;
-    return at <= now ? Math.min(room, this.#allowance) : room - this.#others;
+    return at <= now ? Math.min(room, this.#granted.usable(now)) : room - this.#others;
   }
 
   expectedRoomAt(now: number, at: number): number {
@@ -130,12 +132,12 @@ export class SharedQuota implements SharedLimit {
     if (mode === "free") return Infinity;
     const room = this.#inner.expectedRoomAt(now, at);
     if (mode === "local") return room;
-    return at <= now ? Math.min(room, this.#allowance) : room - this.#others;
+    return at <= now ? Math.min(room, this.#granted.usable(now)) : room - this.#others;
   }
 
   charge(now: number, amount: number, outlook: Outlook | null): Entry {
     const entry = this.#inner.charge(now, amount, outlook);
-    const backed = this.#gate.mode === "shared" && this.#allowance >= amount;
+    const backed = this.#gate.mode === "shared" && this.#granted.total >= amount;
     const spent: Spent = {
       amount,
       state: "held",
@@ -146,7 +148,7 @@ export class SharedQuota implements SharedLimit {
     this.#use += amount;
     this.#gate.used(now);
     if (backed) {
-      this.#allowance -= amount;
+      this.#granted.use(amount);
       this.#inFlight += amount;
       this.#flying.add(spent);
     }
@@ -191,7 +193,7 @@ export class SharedQuota implements SharedLimit {
     if (!this.#flying.delete(spent)) return;
     this.#inFlight -= spent.amount;
     if (this.#gate.tight(now)) this.#back += spent.amount;
-    else this.#allowance += spent.amount;
+    else this.#granted.add(spent.amount);
     this.#gate.changed(true);
   }
 
@@ -239,25 +241,37 @@ export class SharedQuota implements SharedLimit {
   }
 
   get busy(): boolean {
-    return this.#allowance > 0 || this.#inFlight > 0 || this.reports;
+    return this.#granted.total > 0 || this.#inFlight > 0 || this.reports;
   }
 
   get reports(): boolean {
     return this.#back > 0 || this.#hold > 0 || this.#counts.reports;
   }
 
-  wants(now: number, amount: number): boolean {
-    return this.#inner.fits(now, amount);
+  wantedAt(now: number, amount: number): number {
+    if (this.#inner.fits(now, amount)) return now;
+    // Only a bucket's room is promised, and Redis cannot tell when there is some while all of it is in flight.
+    const held = this.#inFlight + Math.max(amount, this.#granted.total);
+    const isPromised = this.#spec.kind === "token_bucket" && held <= this.size;
+    return isPromised ? this.#inner.fitsAt(now, amount) - aheadMs : Infinity;
   }
 
   own(now: number): number {
     const { used, reserved } = this.#inner.usage(now);
-    return used + reserved + this.#allowance;
+    return used + reserved + this.#granted.total;
+  }
+
+  get #unitsPerMs(): number {
+    return this.window === null ? 0 : this.size / windowMs[this.window];
+  }
+
+  most(parts: number): number {
+    if (this.#spec.kind !== "token_bucket" || this.unit !== "requests") return 0;
+    return Math.max(1, Math.ceil((aheadMs * this.#unitsPerMs) / parts));
   }
 
   giveBack(): void {
-    this.#back += this.#allowance;
-    this.#allowance = 0;
+    this.#back += this.#granted.clear();
   }
 
   take(now: number): LimitMessage {
@@ -286,18 +300,17 @@ export class SharedQuota implements SharedLimit {
     if (this.#hold > 0) message.hold = this.#hold;
     if (this.unit === "requests" || this.unit === "slots") {
       message.one = true;
-      message.have = this.#allowance;
+      message.have = this.#granted.total;
     }
     this.#back = 0;
     this.#hold = 0;
     return message;
   }
 
-  granted(
-    now: number,
-    [granted, used, others]: readonly [number, string, string, ...string[]],
-  ): void {
-    this.#allowance += granted;
+  granted(now: number, [granted, used, others, at]: Readonly<GrantMessage>): void {
+    const fullAt = granted > 0 ? this.#gate.local(Number(at)) : now;
+    if (fullAt > now) this.#granted.promise(granted, fullAt, this.#unitsPerMs);
+    else this.#granted.add(granted);
     // What was counted since the message is not in the reply: it may only make others look smaller.
     const before = this.#others;
     const ours = this.#spec.kind === "concurrency" ? 0 : this.#counted(now);
@@ -323,7 +336,7 @@ export class SharedQuota implements SharedLimit {
   }
 
   renew(lost: boolean, unheard: LimitMessage | null, again: boolean): void {
-    this.#allowance = 0;
+    this.#granted.clear();
     this.#back = 0;
     if (lost) {
       this.#hold = this.#inFlight;
@@ -348,6 +361,13 @@ export class SharedQuota implements SharedLimit {
       this.#back += spent.amount;
     }
     this.#report(spent.slice, spent.amount, at);
+  }
+
+  /** When Redis lets `amount` go, as far as is known. */
+  #grantedAt(amount: number): number {
+    if (this.#gate.mode !== "shared") return -Infinity;
+    if (amount <= this.#granted.total) return this.#granted.usableAt(amount);
+    return this.#others > 0 ? this.#gate.retryAt : -Infinity;
   }
 
   #slice(at: number): number {

@@ -56,10 +56,15 @@ export interface LimitMessage {
   /** Whether every request takes one of it, and how many are here already. */
   one?: boolean;
   have?: number;
-  /** Leaky bucket: interval and tolerance, µs; how far ahead turns are given, ms. */
+  /**
+   * Buckets: how far ahead turns, or the least that helps, are promised, ms; of a bucket, how much besides may be
+   * promised within that time.
+   */
+  hz?: number;
+  soon?: number;
+  /** Leaky bucket: interval and tolerance, µs. */
   iv?: number;
   tol?: number;
-  hz?: number;
   /** Turns that nobody took: the theoretical arrival times before and after each, µs. */
   undo?: (readonly [before: number, after: number])[];
   /** A comb is wanted: one turn of every so many, for a second. */
@@ -86,8 +91,8 @@ export interface Reply {
   /** For how long Redis keeps all this if nobody says anything more, ms; then nothing of it counts any more. */
   keep: number;
   /**
-   * Of each limit: granted, counted in all, held by others; of turns the first one's base, what was before, and how
-   * far apart they are, µs.
+   * Of each limit: granted, counted in all, held by others; when all that was granted may be used, ms, or of turns the
+   * first one's base, what was before, and how far apart they are, µs.
    */
   L: GrantMessage[];
 }
@@ -96,7 +101,7 @@ export type GrantMessage = [
   granted: number,
   used: string,
   others: string,
-  base: string,
+  atOrBase: string,
   before: string,
   step: string,
 ];

@@ -22,6 +22,8 @@ export const longestGapMs = 250;
 export const prefetchMs = 500;
 export const prefetchLeast = 8;
 
+/** How far ahead turns and room of a bucket are promised to a process that has requests waiting for them, ms. */
+export const aheadMs = 50;
 /** So many requests may wait for the turns of a comb at once. */
 export const combAhead = 2;
 

@@ -11,6 +11,8 @@ export interface Gate {
   readonly mode: Mode;
   /** Redis's time at our time `now`, in ms, never too early. */
   remote(now: number): number;
+  /** Our time when Redis's is `at`, never too early. */
+  local(at: number): number;
   /** Whether room that was granted may still be used. */
   live(now: number): boolean;
   /** When to ask again, our time; -Infinity where nothing was refused. */
@@ -41,13 +43,15 @@ export interface SharedLimit extends Limit {
   takeUse(): number;
   /** Units granted and not used. */
   readonly allowance: number;
+  /** How many units may be promised to this process ahead of their time, if `parts` share the limit. */
+  most(parts: number): number;
   /** Gives back what is not used. */
   giveBack(): void;
   /** Whether anything is held or to be reported. */
   readonly busy: boolean;
   readonly reports: boolean;
-  /** Whether `amount` could be used at once if it were granted: nothing of our own is in the way. */
-  wants(now: number, amount: number): boolean;
+  /** From when on it helps to ask for `amount`: until then our own use is in the way. */
+  wantedAt(now: number, amount: number): number;
   /** Units that this process has in use. */
   own(now: number): number;
   /** The fullest that it may be. */

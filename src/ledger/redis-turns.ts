@@ -1,11 +1,10 @@
 import type { Entry, Limit, LimitSpec, LimitUsage, Mark, Outlook } from "../limit/limit.ts";
 import type { GrantMessage, LimitMessage } from "./redis-message.ts";
+import { aheadMs } from "./redis-pace.ts";
 import type { Gate, SharedLimit } from "./redis-shared.ts";
 
 /** How late a turn may be used, ms: as in memory. */
 const latenessMs = 5;
-/** How far ahead turns are given to a process that has requests waiting for them, ms. */
-const aheadMs = 50;
 
 /** How long a request may have to wait for a turn of a comb, ms. */
 const combWaitMs = 5;
@@ -183,8 +182,8 @@ export class SharedTurns implements SharedLimit {
   }
 
   /** Turns are wanted while fewer are ahead than half of a process's part. */
-  wants(): boolean {
-    return true;
+  wantedAt(now: number): number {
+    return now;
   }
 
   own(): number {
@@ -238,7 +237,6 @@ export class SharedTurns implements SharedLimit {
     return { iv, tol: (this.#spec.burst - 1) * iv };
   }
 
-  /** How many turns a process may have ahead where `parts` share the bucket. */
   most(parts: number): number {
     return Math.max(1, Math.ceil((aheadMs * this.#spec.requestsPerSecond) / 1_000 / parts));
   }
@@ -267,11 +265,6 @@ export class SharedTurns implements SharedLimit {
     this.#undo = [];
     this.#lost = false;
     return message;
-  }
-
-  /** How far ahead to ask for turns, ms, where requests wait for them. */
-  get aheadMs(): number {
-    return aheadMs;
   }
 
   granted(now: number, part: Readonly<GrantMessage>): void {

@@ -291,12 +291,14 @@ if ok then
       local g = min(d.max, floor(room + 1e-6))
       -- Beyond its share a process takes only a part of what is left, so that others can still come.
       if g > d.fair then g = max(d.fair, min(g, others > 0 and 0 or floor(room / 2))) end
+      if d.soon then g = max(g, min(d.soon, floor(room + min(l.u, d.hz * l.lim / l.win) + 1e-6))) end
       g = max(d.min, g)
       if others == 0 and d.pre > 0 then g = g + max(0, min(d.pre, floor((room - g) * 0.05))) end
+      -- What drains soon is promised: for when there is room for all that is held.
+      grants[i] = { g, l.t == 'b' and fitsAt(l, d, g + (before[d.k] or 0)) or now }
       -- What is used at once is counted, not held: nobody has to report it.
       hold(l, m.id, g - (d.use or 0))
       if d.use then count(l, floor(now / l.sl), d.use) end
-      grants[i] = { g }
       if d.one then turnCap = min(turnCap, d.have + g) end
     end
   end
@@ -342,8 +344,7 @@ for i, d in ipairs(m.L) do
 end
 
 -- A claim stands until its process asks again, which it does when there should be room, or takes it back.
-if m.ask then me.c = short and (ok and now or me.c or now) or nil end
-if m.drop then me.c = nil end
+if m.ask or m.drop then me.c = m.ask and short and (ok and now or me.c or now) or nil end
 if m.ask and me.c then
   me.cx = (known and wake or now + 2000) + 1500
   me.w = {}

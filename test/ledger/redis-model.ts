@@ -120,11 +120,19 @@ export class RedisModel {
         let g = Math.min(d.max, Math.floor(room + 1e-6));
         const over = others > 0 ? 0 : Math.floor(room / 2);
         if (g > d.fair) g = Math.max(d.fair, Math.min(g, over));
+        if (d.soon !== undefined) {
+          const drains = Math.min(
+            sum(level.slices.values()),
+            ((d.hz ?? 0) * level.lim) / level.win,
+          );
+          g = Math.max(g, Math.min(d.soon, Math.floor(room + drains + 1e-6)));
+        }
         g = Math.max(d.min, g);
         if (others === 0) g += Math.max(0, Math.min(d.pre, Math.floor((room - g) * 0.05)));
+        const fits = d.t === "b" ? (fitsAt(level, d, g + before(d.k), now) ?? now) : now;
         hold(level, m.id, g - (d.use ?? 0));
         if (d.use !== undefined) count(level, Math.floor(now / level.sl), d.use, now);
-        grants[i] = [g, 0, 0, 0];
+        grants[i] = [g, fits, 0, 0];
         if (d.one) turns = Math.min(turns, (d.have ?? 0) + g);
       });
       m.L.forEach((d, i) => {
