@@ -327,7 +327,7 @@ export class AccountLink implements Gate {
     const wait = Number(reply.wait);
     this.#usedAt = now;
     this.#hasClaim = reply.claim;
-    if (reply.ok && wait === 0) {
+    if (reply.ok && wait <= 0) {
       this.#refused = new Map();
       this.retryAt = -Infinity;
       this.#wakeAt = Infinity;

@@ -94,6 +94,22 @@ test.each([0, 4, 12])(
   },
 );
 
+test("who waits behind a burst that took all starts when the first of it has drained", async () => {
+  const clock = new FakeClock();
+  const all = crowd(clock, [requests(100)], 1);
+  const [one] = all;
+  if (one === undefined) throw new Error("Nobody");
+  one.store.lateMs = 4;
+  for (let i = 0; i < 120; i++) one.ask(1, 60, 1);
+  await clock.tick(2_000);
+  const times = one.went.map(({ at }) => at);
+  expect(times).toHaveLength(120);
+  // The first waits until the last of the burst has been reported, the others for one more to drain each.
+  expect((times[100] ?? 0) - (times[99] ?? 0)).toBeLessThan(60 + 10 + 8 + 1);
+  for (let i = 101; i < 120; i++) expect((times[i] ?? 0) - (times[i - 1] ?? 0)).toBeWithin(9, 12);
+  for (const { ledger } of all) ledger.close();
+});
+
 test("what is promised comes free unit by unit, the last at its time", () => {
   const granted = new Granted();
   granted.add(2);
