@@ -8,7 +8,8 @@ import type { Pending } from "./pending.ts";
 interface Waiters {
   /** What they will be charged together. */
   readonly ahead: Cost;
-  readonly places: Places;
+  /** Null until somebody finds no place. */
+  places: Places | null;
 }
 
 /** What waits for each account: how many, whose, and what they will be charged together. */
@@ -20,9 +21,19 @@ export class Crowd {
     return this.#waiters.get(account)?.ahead ?? noCost;
   }
 
-  /** Who holds how many of the places for `account`; null where nobody waits. */
-  placesOf(account: Account): Places | null {
-    return this.#waiters.get(account)?.places ?? null;
+  /**
+   * Who holds how many of the places for `account`; null where nobody waits.
+   * @param all every request that is here
+   */
+  placesOf(account: Account, all: Iterable<Pending>): Places | null {
+    const waiters = this.#waiters.get(account);
+    if (waiters === undefined) return null;
+    if (waiters.places === null) {
+      waiters.places = new Places(true);
+      for (const item of all)
+        if (item.request.path.accounts.includes(account)) waiters.places.add(item, 1);
+    }
+    return waiters.places;
   }
 
   add(item: Pending): void {
@@ -50,13 +61,13 @@ export class Crowd {
       account.waiting += sign;
       let waiters = this.#waiters.get(account);
       if (waiters === undefined) {
-        waiters = { ahead: { ...noCost }, places: new Places(true) };
+        waiters = { ahead: { ...noCost }, places: null };
         this.#waiters.set(account, waiters);
       }
       const { ahead, places } = waiters;
       charge(ahead, cost, sign);
-      if (sign === 1) places.add(item, 1);
-      else places.remove(item, 1);
+      if (sign === 1) places?.add(item, 1);
+      else places?.remove(item, 1);
       if (account.waiting === 0) this.#waiters.delete(account);
     }
   }

@@ -75,7 +75,8 @@ export class Planner {
 
   /** Which of those that wait for `account` gives way to `request`, for which there is no place; null: none. */
   inTheWay(account: Account, { client, weight }: AdmissionRequest): Pending | null {
-    const loser = this.#crowd.placesOf(account)?.inFavourOf(client, weight, 1) ?? null;
+    const places = this.#crowd.placesOf(account, this.#deadlines.items());
+    const loser = places?.inFavourOf(client, weight, 1) ?? null;
     if (loser === null) return null;
     const flows = [...this.flowsOf(loser.client)].filter(({ tail }) =>
       (tail as Pending).request.path.accounts.includes(account),

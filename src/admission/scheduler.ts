@@ -5,8 +5,8 @@ import type { Ledger, ReserveOptions } from "../ledger/ledger.ts";
 import type { Cost } from "../limit/cost.ts";
 import { noCost } from "../limit/cost.ts";
 import type { Limit } from "../limit/limit.ts";
-import type { Flow } from "../queue/lane.ts";
 import { Bodies } from "./bodies.ts";
+import type { Queues } from "./bodies.ts";
 import { earliestStart, exceeded, startBehind } from "./forecast.ts";
 import { Lease } from "./lease.ts";
 import type { Pending } from "./pending.ts";
@@ -219,9 +219,11 @@ export class Scheduler implements PlannerHost {
       }
       leaving.add(item);
     }
-    const flowsOf = (client: string): Iterable<Flow> =>
-      this.#planners.values().flatMap((one) => one.flowsOf(client));
-    if (this.#bodies.makeRoom(request, leaving, flowsOf, now)) return leaving;
+    const queues: Queues = {
+      waiting: () => this.#planners.values().flatMap((one) => one.waiting()),
+      flowsOf: (client) => this.#planners.values().flatMap((one) => one.flowsOf(client)),
+    };
+    if (this.#bodies.makeRoom(request, leaving, queues, now)) return leaving;
     const text = "Waiting requests hold all the memory they may.";
     return this.#refuse("QUEUE_FULL", text, request, now);
   }

@@ -9,8 +9,9 @@ const roundingError = 1e-6;
 /** What one client holds. `place` is its place in the order of those that could give something up. */
 interface Holder extends Heaped {
   readonly client: string;
-  /** Its tier's, as its last request said. */
+  /** Its tier's, as its last request said: the one of number `seq`. */
   weight: number;
+  seq: number;
   held: number;
   /** Its requests that may be asked to give way: not those that go again. */
   movable: number;
@@ -26,14 +27,14 @@ export interface Loser {
 }
 
 /**
- * Who holds how much of something that is bounded: places of a queue, or bytes. The order among holders is made when
- * the bound is first met and kept from then on, in O(log clients): most queues never get there.
+ * Who holds how much of something that is bounded: places of a queue, or bytes. Kept in O(log clients) from when the
+ * bound is first met on: most queues never get there.
  *
- * Invariants: every holder has a request; the order, where there is one, has those with one that may give way.
+ * Invariants: every holder has a request; the order has those with one that may give way.
  */
 export class Places {
   readonly #holders = new Map<string, Holder>();
-  #greediest: Heap<Holder> | null = null;
+  readonly #greediest = new Heap<Holder>((a, b) => a.held * b.weight > b.held * a.weight);
   readonly #keepsLast: boolean;
 
   /**
@@ -51,17 +52,20 @@ export class Places {
 
   /** `item` holds `amount`, more than 0, from now on. */
   add(item: Waiting, amount: number): void {
-    const { client, weight } = item;
+    const { client, weight, seq } = item;
     let holder = this.#holders.get(client);
     if (holder === undefined) {
-      holder = { client, weight, held: 0, movable: 0, requests: 0, place: -1 };
+      holder = { client, weight, seq, held: 0, movable: 0, requests: 0, place: -1 };
       this.#holders.set(client, holder);
     }
-    holder.weight = weight;
+    if (seq >= holder.seq) {
+      holder.weight = weight;
+      holder.seq = seq;
+    }
     holder.held += amount;
     holder.requests++;
     if (!item.again) holder.movable++;
-    if (this.#greediest !== null) reorder(this.#greediest, holder, this.#keepsLast);
+    this.#reorder(holder);
   }
 
   /** `item` no longer holds `amount`. */
@@ -71,10 +75,8 @@ export class Places {
     holder.held -= amount;
     holder.requests--;
     if (!item.again) holder.movable--;
-    if (this.#greediest !== null) reorder(this.#greediest, holder, this.#keepsLast);
-    if (holder.held > 0) return;
-    this.#holders.delete(item.client);
-    if (this.#holders.size === 0) this.#greediest = null;
+    this.#reorder(holder);
+    if (holder.held === 0) this.#holders.delete(item.client);
   }
 
   /**
@@ -84,7 +86,6 @@ export class Places {
    * beyond its own.
    */
   inFavourOf(client: string, weight: number, amount: number): Loser | null {
-    this.#greediest ??= inOrder(this.#holders.values(), this.#keepsLast);
     const greediest = this.#greediest.first();
     if (greediest === undefined) return null;
     if (this.#keepsLast && !this.#holders.has(client))
@@ -93,20 +94,14 @@ export class Places {
     const spare = greediest.held - (held * greediest.weight) / weight;
     return spare > roundingError ? { client: greediest.client, spare } : null;
   }
-}
 
-function inOrder(holders: Iterable<Holder>, keepsLast: boolean): Heap<Holder> {
-  const heap = new Heap<Holder>((a, b) => a.held * b.weight > b.held * a.weight);
-  for (const holder of holders) reorder(heap, holder, keepsLast);
-  return heap;
-}
-
-function reorder(heap: Heap<Holder>, holder: Holder, keepsLast: boolean): void {
-  const isIn = holder.place !== -1;
-  if (holder.movable === 0 || (keepsLast && holder.requests === 1)) {
-    if (isIn) heap.remove(holder);
-  } else if (isIn) heap.update(holder);
-  else heap.push(holder);
+  #reorder(holder: Holder): void {
+    const isIn = holder.place !== -1;
+    if (holder.movable === 0 || (this.#keepsLast && holder.requests === 1)) {
+      if (isIn) this.#greediest.remove(holder);
+    } else if (isIn) this.#greediest.update(holder);
+    else this.#greediest.push(holder);
+  }
 }
 
 /**
