@@ -13,7 +13,8 @@ export interface Wait {
  *
  * As all are equally long, they run out in the order in which they began: the list is always sorted, beginning and
  * ending a wait is a few assignments, and the timer needs to know only the first. It is not even stopped when a
- * wait ends, but finds out when it fires. A `setTimeout` of its own for each would cost several times as much.
+ * wait ends, but finds out when it fires; and one that was begun anew meanwhile is put where it belongs then, since
+ * streams begin theirs anew with every piece. A `setTimeout` of its own for each would cost several times as much.
  */
 export interface Deadlines {
   /** Begins a wait; `late` is called once if it is not ended within the list's duration. */
@@ -28,17 +29,18 @@ class Node implements Wait {
   after: Node = this;
   /** When it runs out, ms since the epoch. */
   at = 0;
+  /** By what it stands where it stands: `at`, or what that was before it was begun anew. */
+  standing = 0;
   readonly late: () => void;
-  readonly #append: (node: Node) => void;
+  readonly #begin: (node: Node) => void;
 
-  constructor(late: () => void, append: (node: Node) => void) {
+  constructor(late: () => void, begin: (node: Node) => void) {
     this.late = late;
-    this.#append = append;
+    this.#begin = begin;
   }
 
   restart(): void {
-    this.end();
-    this.#append(this);
+    this.#begin(this);
   }
 
   end(): void {
@@ -51,32 +53,40 @@ class Node implements Wait {
 
 /** Creates a list of waits that are each `durationMs` long. */
 export function createDeadlines(clock: Clock, durationMs: number): Deadlines {
-  const append = (node: Node): void => {
+  const start = (node: Node): void => {
     node.at = clock.now() + durationMs;
-    node.before = head.before;
-    node.after = head;
-    head.before.after = node;
-    head.before = node;
+    if (node.after === node) stand(node);
+  };
+  /** Puts a node where it belongs: at the end, or not far from it. */
+  const stand = (node: Node): void => {
+    let before = head.before;
+    while (before !== head && before.standing > node.at) before = before.before;
+    node.standing = node.at;
+    node.before = before;
+    node.after = before.after;
+    before.after.before = node;
+    before.after = node;
     stopTimer ??= clock.at(node.at, runOut);
   };
-  const head = new Node(() => {}, append);
+  const head = new Node(() => {}, start);
   let stopTimer: (() => void) | null = null;
 
   const runOut = (): void => {
     const now = clock.now();
     const late: Node[] = [];
-    for (let node = head.after; node !== head && node.at <= now; node = head.after) {
+    for (let node = head.after; node !== head && node.standing <= now; node = head.after) {
       node.end();
-      late.push(node);
+      if (node.at <= now) late.push(node);
+      else stand(node);
     }
     // Armed before anything is called: what is called may begin waits.
-    stopTimer = head.after === head ? null : clock.at(head.after.at, runOut);
+    stopTimer = head.after === head ? null : clock.at(head.after.standing, runOut);
     for (const node of late) node.late();
   };
 
   const begin = (late: () => void): Wait => {
-    const node = new Node(late, append);
-    append(node);
+    const node = new Node(late, start);
+    start(node);
     return node;
   };
 

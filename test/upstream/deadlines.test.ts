@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
+import type { Wait } from "../../src/upstream/deadlines.ts";
 import { manualClock } from "./manual-clock.ts";
 
 test("calls what was not ended in time, once and in order, with one timer", () => {
@@ -70,5 +71,46 @@ test("every wait runs out on time unless it was ended before", () => {
       for (const { wait } of waits)
         expect(wait.lateAt).toBe(wait.endedAt === Infinity ? wait.from + 100 : Infinity);
     }),
+  );
+});
+
+test("a wait that is begun anew runs out as long after that as any other, with one timer for all", () => {
+  const step = fc.record({
+    what: fc.constantFrom("begin", "restart", "restart", "end"),
+    which: fc.nat(20),
+    advance: fc.nat(60),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      const clock = manualClock();
+      const deadlines = createDeadlines(clock, 100);
+      const waits: { due: number; lateAt: number[]; expected: number[]; handle: Wait }[] = [];
+      const pass = (ms: number): void => {
+        clock.advance(ms);
+        for (const wait of waits) {
+          if (wait.due > clock.now()) continue;
+          wait.expected.push(wait.due);
+          wait.due = Infinity;
+        }
+      };
+      for (const { what, which, advance } of steps) {
+        if (what === "begin" || waits.length === 0) {
+          const lateAt: number[] = [];
+          const handle = deadlines.begin(() => lateAt.push(clock.now()));
+          waits.push({ due: clock.now() + 100, lateAt, expected: [], handle });
+        } else {
+          const wait = waits[which % waits.length]!;
+          if (what === "end") wait.handle.end();
+          else wait.handle.restart();
+          wait.due = what === "end" ? Infinity : clock.now() + 100;
+        }
+        expect(clock.timers()).toBeLessThanOrEqual(1);
+        pass(advance);
+      }
+      pass(1_000);
+      for (const { lateAt, expected } of waits) expect(lateAt).toEqual(expected);
+      expect(clock.timers()).toBe(0);
+    }),
+    { numRuns: 500 },
   );
 });
