@@ -5,6 +5,9 @@ interface Promised {
   unitsPerMs: number;
 }
 
+/** A time since the epoch is known to a quarter of this, ms: who wakes at one should not find it just ahead. */
+const digitMs = 0.001;
+
 /**
  * What Redis has granted of a limit and was not used. A bucket's room is promised a little ahead, as it will drain: what
  * is promised for a time counts in full from now on, so whoever uses it no sooner stays within the limit. Times are ours.
@@ -40,13 +43,13 @@ export class Granted {
     return sum;
   }
 
-  /** When `amount`, which is no more than all of it, may be used; -Infinity: at once. */
+  /** When `amount`, which is no more than all of it, is surely `usable`; -Infinity: at once. */
   usableAt(amount: number): number {
     let missing = amount - this.#free;
     let at = -Infinity;
     for (const { left, fullAt, unitsPerMs } of this.#promised) {
       if (missing <= 0) break;
-      at = Math.max(at, fullAt - Math.max(0, left - missing) / unitsPerMs);
+      at = Math.max(at, fullAt - Math.max(0, left - missing) / unitsPerMs + digitMs);
       missing -= left;
     }
     return at;

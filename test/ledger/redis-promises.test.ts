@@ -116,18 +116,48 @@ test("what is promised comes free unit by unit, the last at its time", () => {
   granted.promise(5, 1_000, 0.1);
   const steps = [900, 959, 960, 989, 990, 999.999, 1_000].map((at) => granted.usable(at));
   expect(steps).toEqual([2, 2, 3, 5, 6, 6, 7]);
-  expect([2, 3, 6, 7].map((amount) => granted.usableAt(amount))).toEqual([
-    -Infinity,
-    960,
-    990,
-    1_000,
-  ]);
+  const times = [2, 3, 6, 7].map((amount) => granted.usableAt(amount));
+  for (const [i, at] of [-Infinity, 960, 990, 1_000].entries()) expect(times[i]).toBeCloseTo(at);
   granted.use(3);
   expect([granted.total, granted.usable(960), granted.usable(970)]).toEqual([4, 0, 1]);
   granted.promise(2, 980, 0.1);
   // Something came back: what was promised before has room by then, too.
   expect([granted.usable(980), granted.clear(), granted.total]).toEqual([6, 6, 0]);
 });
+
+test("what is to be usable at a time is usable then, whatever the pace", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 5_000 }),
+      fc.array(fc.record({ amount: fc.integer({ min: 1, max: 20 }), inMs: fc.nat(50_000) }), {
+        minLength: 1,
+        maxLength: 4,
+      }),
+      fc.nat(1_000),
+      (perSecond, promises, part) => {
+        const granted = new Granted();
+        for (const { amount, inMs } of promises)
+          granted.promise(amount, 1_700_000_000_000 + inMs / 1_000, perSecond / 1_000);
+        const amount = Math.ceil((granted.total * part) / 1_000);
+        expect(granted.usable(granted.usableAt(amount))).toBeGreaterThanOrEqual(amount);
+      },
+    ),
+  );
+});
+
+test.each([30, 333, 470])(
+  "a queue at a bucket of %d a second goes on to its end",
+  async (limit) => {
+    const clock = new FakeClock();
+    const [one] = crowd(clock, [requests(limit)], 1);
+    if (one === undefined) throw new Error("Nobody");
+    one.store.lateMs = 3;
+    for (let i = 0; i < 2 * limit; i++) one.ask(1, 0, 1);
+    await clock.tick(1_100);
+    expect(one.went).toHaveLength(2 * limit);
+    one.ledger.close();
+  },
+);
 
 test("a promised time never comes before Redis's own, whatever answers take and however clocks drift", () => {
   fc.assert(
