@@ -3,23 +3,14 @@ import { createLimit, limitKey } from "../limit/algorithms.ts";
 import type { Limit, LimitSpec } from "../limit/limit.ts";
 import type { Account } from "./account.ts";
 import { SharedQuota } from "./redis-limit.ts";
+import { Again } from "./redis-again.ts";
 import type { Need, Sending } from "./redis-asking.ts";
-import { fillIn, isBeyondPart, isHere, isRefused, needOf, whatLacks } from "./redis-asking.ts";
+import { fillIn, isHere, needOf, whatLacks } from "./redis-asking.ts";
 import { Courier } from "./redis-courier.ts";
 import { Lead } from "./redis-lead.ts";
 import type { Message, Reply } from "./redis-message.ts";
 import type { LinkHost } from "./redis-pace.ts";
-import {
-  ttlMs,
-  safetyMs,
-  lazyMs,
-  tightLazyMs,
-  keepMs,
-  tightMs,
-  pollMs,
-  gapsPerWindow,
-  longestGapMs,
-} from "./redis-pace.ts";
+import { ttlMs, safetyMs, lazyMs, tightLazyMs, keepMs, tightMs } from "./redis-pace.ts";
 import type { Gate, Mode, SharedLimit } from "./redis-shared.ts";
 import { Session } from "./redis-session.ts";
 import { SharedTurns } from "./redis-turns.ts";
@@ -37,6 +28,7 @@ export class AccountLink implements Gate {
   readonly #session: Session;
   readonly #courier: Courier;
   readonly #lead = new Lead();
+  readonly #again = new Again();
   #isDeferred = false;
   #wanted: Map<SharedLimit, Need> | null = null;
   /** Redis keeps a place for the head of our queue; it is to be taken back. */
@@ -47,9 +39,6 @@ export class AccountLink implements Gate {
   #askedAt = -Infinity;
   /** When room was used last. */
   #usedAt = -Infinity;
-  #refused = new Map<SharedLimit, number>();
-  retryAt = -Infinity;
-  #overUntil = -Infinity;
   #tightUntil = -Infinity;
   #reportAt = Infinity;
   /** When to let the planner look again. */
@@ -85,6 +74,10 @@ export class AccountLink implements Gate {
   get mode(): Mode {
     const { mode, without } = this.#host;
     return mode === "shared" && this.#courier.isSilent ? without : mode;
+  }
+
+  get retryAt(): number {
+    return this.#again.retryAt;
   }
 
   get alone(): boolean {
@@ -164,13 +157,13 @@ export class AccountLink implements Gate {
 
   /** There is room for the one that waits here. */
   invited(): void {
-    this.retryAt = -Infinity;
+    this.#again.now();
     this.#look();
   }
 
   /** Redis is there again: what was not answered is sent again. */
   connected(): void {
-    this.retryAt = -Infinity;
+    this.#again.now();
     if (this.#courier.sending !== null) this.#courier.again();
     // It may have forgotten what we used, and others may ask for it now.
     else if (this.#session.isOpen) this.#flush();
@@ -221,12 +214,9 @@ export class AccountLink implements Gate {
   /** Whether asking now can help; if not, the next look is planned. */
   #mayAsk(now: number, needs: ReadonlyMap<SharedLimit, Need>, lacks: boolean): boolean {
     if (this.#courier.sending?.asks === true) return false;
-    const isOver = isBeyondPart(needs, this.#host.parts, now);
-    if ((!lacks || isRefused(needs, this.#refused)) && now + 0.01 < this.retryAt)
-      this.#wakeAt = Math.min(this.#wakeAt, this.retryAt);
-    else if (isOver && now < this.#overUntil)
-      this.#wakeAt = Math.min(this.#wakeAt, this.#overUntil);
-    else return true;
+    const at = this.#again.at(now, needs, { lacks, parts: this.#host.parts });
+    if (at <= now) return true;
+    this.#wakeAt = Math.min(this.#wakeAt, at);
     this.#arm();
     return false;
   }
@@ -271,9 +261,7 @@ export class AccountLink implements Gate {
     if (wanted !== null) {
       const sinceMs = Math.max(1, now - this.#askedAt);
       message.more = fillIn(parts, wanted, { parts: this.#host.parts, sinceMs, now });
-      this.#refused = new Map(
-        parts.flatMap(({ limit, message: { min } }) => (min > 0 ? [[limit, min] as const] : [])),
-      );
+      this.#again.asks(parts);
       this.#askedAt = now;
     }
     this.#courier.post({
@@ -311,8 +299,7 @@ export class AccountLink implements Gate {
       const part = reply.L[i];
       if (part === undefined) return;
       const isOver = part[0] > 0 && part[0] > fair && this.#host.parts > 1;
-      if (isOver && win !== undefined)
-        this.#overUntil = now + Math.min(longestGapMs, win / gapsPerWindow);
+      if (isOver && win !== undefined) this.#again.tookMore(now, win);
       limit.granted(now, part);
     });
     // A question that takes as long as this one did is there just when there is room.
@@ -324,17 +311,10 @@ export class AccountLink implements Gate {
 
   /** When to ask again. */
   #heed(reply: Reply, now: number, askedAt: number): void {
-    const wait = Number(reply.wait);
     this.#usedAt = now;
     this.#hasClaim = reply.claim;
-    if (reply.ok && wait <= 0) {
-      this.#refused = new Map();
-      this.retryAt = -Infinity;
-      this.#wakeAt = Infinity;
-      return;
-    }
-    this.retryAt = wait < 0 ? now + pollMs : Math.max(now, askedAt + wait);
-    this.#wakeAt = this.retryAt;
+    this.#again.heed(reply, now, askedAt);
+    this.#wakeAt = this.retryAt === -Infinity ? Infinity : this.retryAt;
   }
 
   /** Redis does not know us any more: begins anew, with all that it has to know. */
@@ -344,8 +324,7 @@ export class AccountLink implements Gate {
       const message = sending.parts.find((part) => part.limit === limit)?.message ?? null;
       limit.renew(isLost, message, sending.tries > 1);
     }
-    this.#refused = new Map();
-    this.retryAt = -Infinity;
+    this.#again.forget();
     this.#liveUntil = -Infinity;
     this.#askedAt = -Infinity;
     this.#flush();
