@@ -147,11 +147,11 @@ export class AccountLink implements Gate {
     const now = this.#host.now();
     this.#tightUntil = now + tightMs;
     for (const limit of this.#limits) if (limit instanceof SharedTurns) limit.needsMore(now);
-    if (this.#isBusy) {
+    if (this.#reportsAt <= now || this.#limits.some(({ allowance }) => allowance > 0)) {
       // While a message is under way, it goes when that is answered.
       this.#reportAt = -Infinity;
       this.#flushSoon();
-    }
+    } else this.#reportDue();
     this.#room();
   }
 
@@ -195,6 +195,16 @@ export class AccountLink implements Gate {
 
   get #isBusy(): boolean {
     return this.#limits.some(({ busy }) => busy);
+  }
+
+  get #reportsAt(): number {
+    return Math.min(Infinity, ...this.#limits.map(({ reportsAt }) => reportsAt));
+  }
+
+  /** What is in flight is in somebody's way: its end is reported when it is due. */
+  #reportDue(): void {
+    this.#reportAt = Math.min(this.#reportAt, this.#reportsAt);
+    this.#arm();
   }
 
   /** Gives everything back and says nothing more. */
@@ -315,6 +325,7 @@ export class AccountLink implements Gate {
     this.#hasClaim = reply.claim;
     this.#again.heed(reply, now, askedAt);
     this.#wakeAt = this.retryAt === -Infinity ? Infinity : this.retryAt;
+    if (this.#again.isBlind && this.#reportsAt > now) this.#reportDue();
   }
 
   /** Redis does not know us any more: begins anew, with all that it has to know. */
@@ -366,7 +377,10 @@ export class AccountLink implements Gate {
 
   #ring(): void {
     const now = this.#host.now();
-    if (this.#wakeAt <= now) this.#look();
+    // What is to be reported may be what was in the way: the question that goes with it tells.
+    const isBlind = this.#hasClaim && this.#again.isBlind;
+    if (isBlind && Math.max(this.#reportAt, this.#reportsAt) <= now) this.invited();
+    else if (this.#wakeAt <= now) this.#look();
     const isDue =
       this.#reportAt <= now ||
       ((this.#hasClaim || this.#isBusy) && this.#courier.lastAt + ttlMs / 3 <= now) ||

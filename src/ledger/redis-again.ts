@@ -8,6 +8,8 @@ import type { SharedLimit } from "./redis-shared.ts";
 export class Again {
   /** From when on there should be room for what was refused; -Infinity where nothing was. */
   retryAt = -Infinity;
+  /** Redis could not tell when: what is in flight is in the way. */
+  isBlind = false;
   #refused = new Map<SharedLimit, number>();
   /** Until when no more than a process's part is asked for. */
   #overUntil = -Infinity;
@@ -22,6 +24,7 @@ export class Again {
   /** The answer to a question that was sent at `askedAt`. */
   heed(reply: Reply, now: number, askedAt: number): void {
     const wait = Number(reply.wait);
+    this.isBlind = wait < 0;
     if (reply.ok && wait <= 0) this.forget();
     else this.retryAt = wait < 0 ? now + pollMs : Math.max(now, askedAt + wait);
   }

@@ -241,11 +241,12 @@ export class SharedQuota implements SharedLimit {
   }
 
   get busy(): boolean {
-    return this.#granted.total > 0 || this.#inFlight > 0 || this.reports;
+    return this.#granted.total > 0 || this.#inFlight > 0 || this.reportsAt === -Infinity;
   }
 
-  get reports(): boolean {
-    return this.#back > 0 || this.#hold > 0 || this.#counts.reports;
+  get reportsAt(): number {
+    if (this.#back > 0 || this.#hold > 0 || this.#counts.reports) return -Infinity;
+    return this.#due.at(0)?.dueAt ?? Infinity;
   }
 
   wantedAt(now: number, amount: number): number {

@@ -49,7 +49,8 @@ export interface SharedLimit extends Limit {
   giveBack(): void;
   /** Whether anything is held or to be reported. */
   readonly busy: boolean;
-  readonly reports: boolean;
+  /** From when on there is something to report; -Infinity: already. */
+  readonly reportsAt: number;
   /** From when on it helps to ask for `amount`: until then our own use is in the way. */
   wantedAt(now: number, amount: number): number;
   /** Units that this process has in use. */

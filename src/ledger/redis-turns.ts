@@ -170,15 +170,15 @@ export class SharedTurns implements SharedLimit {
   restore(): void {}
 
   idle(now: number): boolean {
-    return this.#inner.idle(now) && !this.reports;
+    return this.#inner.idle(now) && !this.busy;
   }
 
   get busy(): boolean {
-    return this.reports || this.#combUsed !== null;
+    return this.#undo.length > 0 || this.#lost || this.#combUsed !== null;
   }
 
-  get reports(): boolean {
-    return this.#undo.length > 0 || this.#lost;
+  get reportsAt(): number {
+    return this.busy ? -Infinity : Infinity;
   }
 
   /** Turns are wanted while fewer are ahead than half of a process's part. */

@@ -346,7 +346,7 @@ end
 -- A claim stands until its process asks again, which it does when there should be room, or takes it back.
 if m.ask or m.drop then me.c = m.ask and short and (ok and now or me.c or now) or nil end
 if m.ask and me.c then
-  me.cx = (known and wake or now + 2000) + 1500
+  me.cx, me.u = (known and wake or now + 2000) + 1500, not known
   me.w = {}
   for _, d in ipairs(m.L) do
     if d.min > 0 then me.w[d.k] = d.min end
@@ -356,14 +356,14 @@ end
 -- News: to the one that has waited longest if it can go now, and to all that hold what somebody waits for.
 local news
 if first and (s.quiet or 0) <= now and (freed or not s.told or now - s.told >= 1 or s.tell ~= first) then
-  local fits = true
+  local fits, p = true, s.procs[first]
+  local isBlind = p.u and not (me.c and me.c < p.c)
   for i, d in ipairs(m.L) do
-    local w = s.procs[first].w[d.k]
-    if w then
-      local at = fitsAt(all[i], d, w)
-      -- After a comb the next turn is free, though it may be a little ahead: nobody would tell of it then.
-      fits = fits and at ~= nil and at <= now + (freed and 50 or d.hz or 0)
-    end
+    local w = p.w[d.k]
+    local at = not w and now or fitsAt(all[i], d, w)
+    -- After a comb the next turn is free, though it may be a little ahead: nobody would tell of it then. Who could not
+    -- be told a time is told that there is one now.
+    fits = fits and at ~= nil and (isBlind or at <= now + (freed and 50 or d.hz or 0))
   end
   if fits then news = first end
 end

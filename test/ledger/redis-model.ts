@@ -25,7 +25,7 @@ interface Level {
 interface Peer {
   q: number;
   x: number;
-  claim: { since: number; until: number; wants: Map<string, number> } | null;
+  claim: { since: number; until: number; isBlind: boolean; wants: Map<string, number> } | null;
   reply: string;
 }
 
@@ -156,6 +156,7 @@ export class RedisModel {
       me.claim = {
         since: ok ? now : (me.claim?.since ?? now),
         until: (knows ? wake : now + 2_000) + 1_500,
+        isBlind: !knows,
         wants: new Map(m.L.flatMap((d) => (d.min > 0 ? [[d.k, d.min] as const] : []))),
       };
     const isCombed = m.L.some(
@@ -199,7 +200,7 @@ export class RedisModel {
     s: State,
     m: Message,
     levels: readonly Level[],
-    waiting: readonly { id: string; since: number; wants: Map<string, number> }[],
+    waiting: readonly { id: string; since: number; isBlind: boolean; wants: Map<string, number> }[],
     {
       now,
       knows,
@@ -213,11 +214,13 @@ export class RedisModel {
     );
     let news: string | null = null;
     if (first !== null && s.quiet <= now && (s.freed || now - s.told >= 1 || s.tell !== first.id)) {
+      const mine = s.peers.get(m.id)?.claim?.since ?? Infinity;
+      const isBlind = first.isBlind && first.since <= mine;
       const fits = m.L.every((d, i) => {
         const amount = first.wants.get(d.k);
         if (amount === undefined) return true;
         const at = fitsAt(levels[i] as Level, d, amount, now);
-        return at !== null && at <= now + (s.freed ? 50 : (d.hz ?? 0));
+        return at !== null && (isBlind || at <= now + (s.freed ? 50 : (d.hz ?? 0)));
       });
       if (fits) news = first.id;
     }

@@ -110,6 +110,33 @@ test("who waits behind a burst that took all starts when the first of it has dra
   for (const { ledger } of all) ledger.close();
 });
 
+test.each([
+  { limit: 7, size: 2, latencyMs: 60 },
+  { limit: 7, size: 4, latencyMs: 900 },
+  { limit: 7, size: 2, latencyMs: 3_000 },
+  { limit: 30, size: 2, latencyMs: 3_000 },
+])("what others have in flight delays nobody after it is counted: %j", async (shape) => {
+  const { limit, size, latencyMs } = shape;
+  const clock = new FakeClock();
+  const all = crowd(clock, [requests(limit)], size);
+  for (const one of all) {
+    one.store.lateMs = 1;
+    for (let i = 0; i < (20 * limit) / size; i++) one.ask(1, latencyMs, 1);
+  }
+  await clock.tick(18_000);
+  const went = all.flatMap((one) => one.went);
+  const each = went.map(({ at }) => ({ at, amount: 1 }));
+  expect(deepest(each, limit, 1_000)).toBeLessThan(limit + 0.001);
+  const times = went.map(({ at }) => at).toSorted((a, b) => a - b);
+  const gaps = times.slice(1).map((at, i) => at - (times[i] ?? 0));
+  // All of a bucket is counted no later than a second after it left, reported in a tenth of one, and drains by one.
+  expect(Math.max(...gaps)).toBeLessThan(1_000 + 100 + 1_000 / limit + 10);
+  expect(went.length).toBeGreaterThan(0.85 * 18 * limit);
+  const sent = all.reduce((sum, { store }) => sum + store.sent, 0);
+  expect(sent / went.length).toBeLessThan(5);
+  for (const { ledger } of all) ledger.close();
+});
+
 test("what is promised comes free unit by unit, the last at its time", () => {
   const granted = new Granted();
   granted.add(2);
