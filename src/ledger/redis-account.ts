@@ -333,7 +333,7 @@ export class AccountLink implements Gate {
     const isLost = this.#session.unknown(incarnation, this.#host.now());
     for (const limit of this.#limits) {
       const message = sending.parts.find((part) => part.limit === limit)?.message ?? null;
-      limit.renew(isLost, message, sending.tries > 1);
+      limit.renew(this.#host.now(), isLost, message, sending.tries > 1);
     }
     this.#again.forget();
     this.#liveUntil = -Infinity;

@@ -46,12 +46,12 @@ export class Counted {
     this.#events.push(...since);
   }
 
-  /** Redis has forgotten everything: all is to be reported. */
-  startOver(): void {
+  /** Redis has forgotten everything: all from `first` on is to be reported. */
+  startOver(first: number): void {
     this.#pending = new Map();
     this.#events = [];
     for (const [slice, amount] of [...this.#all].sort(([a], [b]) => a - b))
-      if (amount > 0) this.#tell(slice, amount, slice * this.#sliceMs);
+      if (amount > 0 && slice >= first) this.#tell(slice, amount, slice * this.#sliceMs);
   }
 
   #tell(slice: number, amount: number, at: number): void {

@@ -336,12 +336,14 @@ export class SharedQuota implements SharedLimit {
     return use;
   }
 
-  renew(lost: boolean, unheard: LimitMessage | null, again: boolean): void {
+  renew(now: number, lost: boolean, unheard: LimitMessage | null, again: boolean): void {
     this.#granted.clear();
     this.#back = 0;
     if (lost) {
       this.#hold = this.#inFlight;
-      return this.#counts.startOver();
+      // What was used before the last window has drained from a bucket, however full it was.
+      const windowSlices = this.window === null ? 0 : slicesPer[this.window] + 1;
+      return this.#counts.startOver(this.#slice(now) - windowSlices);
     }
     // What was taken back may have been heard the first time.
     this.#counts.putBack((unheard?.n ?? []).filter(([, amount]) => amount > 0 || !again));

@@ -38,7 +38,7 @@ export interface SharedLimit extends Limit {
    * everything else, and has to be reported anew. `unheard` is what it was told last and did not take, `again` whether
    * that may have been the second time.
    */
-  renew(lost: boolean, unheard: LimitMessage | null, again: boolean): void;
+  renew(now: number, lost: boolean, unheard: LimitMessage | null, again: boolean): void;
   /** Units used since the last call. */
   takeUse(): number;
   /** Units granted and not used. */

@@ -291,7 +291,7 @@ export class SharedTurns implements SharedLimit {
     return 0;
   }
 
-  renew(lost: boolean): void {
+  renew(_now: number, lost: boolean): void {
     this.#turns = [];
     this.#undo = [];
     this.#combUsed = null;

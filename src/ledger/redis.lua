@@ -230,8 +230,6 @@ for i, d in ipairs(m.L) do
   local l = s.limits[d.k]
   if not l then
     l = { k = d.k, t = d.t, u = 0, o = 0, n = 0, p = 0, H = 0, h = {}, at = floor(now) }
-    -- After a loss, from the first that is reported anew.
-    if d.t == 'b' and d.n and d.n[1] then l.at = min(l.at, d.n[1][3]) end
     s.limits[d.k] = l
   end
   if d.lim then
@@ -243,6 +241,8 @@ for i, d in ipairs(m.L) do
     advance(l, event[3])
     count(l, event[1], event[2])
   end
+  -- After a loss, what all have used within a window is more than a bucket can miss of it.
+  if d.t == 'b' and now < (s.quiet or 0) then l.at = l.at - max(0, l.u + l.H - l.lim) * l.win / l.lim end
   advance(l)
   if d.b then hold(l, m.id, -d.b) end
   if d.iv then

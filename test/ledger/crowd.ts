@@ -109,3 +109,20 @@ export function peak(items: readonly { at: number; amount: number }[], ms: numbe
   }
   return most;
 }
+
+/** The most that a bucket misses that fills up again at `limit` in `windowMs`. */
+export function deepest(
+  items: readonly { at: number; amount: number }[],
+  limit: number,
+  windowMs: number,
+) {
+  let level = 0;
+  let most = 0;
+  let last = -Infinity;
+  for (const { at, amount } of items.toSorted((a, b) => a.at - b.at)) {
+    level = Math.max(0, level - ((at - last) * limit) / windowMs) + amount;
+    most = Math.max(most, level);
+    last = at;
+  }
+  return most;
+}

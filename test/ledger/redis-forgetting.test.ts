@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { FakeClock } from "../clock.ts";
 import { account, leaky, rpm } from "./costs.ts";
-import { crowd, peak } from "./crowd.ts";
+import { crowd, deepest, peak } from "./crowd.ts";
 
 const limits = [
   ["a window", rpm(60)],
@@ -49,6 +49,44 @@ test("a Redis that comes back empty hears what was used before it grants to thos
   expect(peak(went, 60_000)).toBe(60);
   for (const { ledger } of all) ledger.close();
 });
+
+test.each([
+  { limit: 30, window: "second", forMs: 20_000 },
+  { limit: 600, window: "minute", forMs: 200_000 },
+] as const)(
+  "a Redis that comes back empty goes on with a bucket at its pace: %j",
+  async (shape) => {
+    const { limit, window, forMs } = shape;
+    const perMs = limit / (window === "second" ? 1_000 : 60_000);
+    const clock = new FakeClock();
+    const spec = {
+      kind: "token_bucket",
+      unit: "requests",
+      window,
+      limit,
+      marginMs: 1_000,
+    } as const;
+    const all = crowd(clock, [spec], 3);
+    const saturate = async (ms: number): Promise<void> => {
+      for (let at = 0; at < ms; at += 500) {
+        for (const one of all)
+          for (let n = 0; n < 500 * perMs; n++)
+            if (one.asked() - one.went.length < 300) one.ask(1, 10, 1);
+        await clock.tick(500);
+      }
+    };
+    await saturate(forMs);
+    all.model.states.clear();
+    for (const { store } of all) store.onConnect();
+    const at = clock.now();
+    await saturate(10_000);
+    const went = all.flatMap((process) => process.went).map((item) => ({ ...item, amount: 1 }));
+    expect(deepest(went, limit, limit / perMs)).toBeLessThan(limit + 0.001);
+    // It grants nothing for 1.5 s.
+    expect(went.filter((item) => item.at > at).length).toBeGreaterThan((10_000 - 2_000) * perMs);
+    for (const { ledger } of all) ledger.close();
+  },
+);
 
 test("a Redis that somebody empties is noticed within two seconds", async () => {
   const clock = new FakeClock();

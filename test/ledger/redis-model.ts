@@ -262,7 +262,6 @@ function report(s: State, m: Message, d: LimitMessage, now: number): Level {
       iv: 0,
       combs: [],
     };
-    if (d.t === "b") level.at = Math.min(level.at, d.n?.[0]?.[2] ?? level.at);
     s.levels.set(d.k, level);
   }
   if (d.lim !== undefined) {
@@ -277,6 +276,8 @@ function report(s: State, m: Message, d: LimitMessage, now: number): Level {
     advance(level, now, Math.min(now, at));
     count(level, slice, amount, now);
   }
+  if (d.t === "b" && now < s.quiet)
+    level.at -= (Math.max(0, usedOf(level) - level.lim) * level.win) / level.lim;
   advance(level, now);
   if (d.b !== undefined) hold(level, m.id, -d.b);
   if (d.iv !== undefined) {

@@ -5,7 +5,7 @@ import { Lead } from "../../src/ledger/redis-lead.ts";
 import type { LimitSpec } from "../../src/limit/limit.ts";
 import { FakeClock } from "../clock.ts";
 import { bucket } from "./costs.ts";
-import { crowd } from "./crowd.ts";
+import { crowd, deepest } from "./crowd.ts";
 
 const requests = (limit: number, window: "second" | "minute" = "second"): LimitSpec => ({
   kind: "token_bucket",
@@ -14,23 +14,6 @@ const requests = (limit: number, window: "second" | "minute" = "second"): LimitS
   limit,
   marginMs: 1_000,
 });
-
-/** The most that a bucket misses that fills up again at `limit` in `windowMs`. */
-function deepest(
-  items: readonly { at: number; amount: number }[],
-  limit: number,
-  windowMs: number,
-) {
-  let level = 0;
-  let most = 0;
-  let last = -Infinity;
-  for (const { at, amount } of items.toSorted((a, b) => a.at - b.at)) {
-    level = Math.max(0, level - ((at - last) * limit) / windowMs) + amount;
-    most = Math.max(most, level);
-    last = at;
-  }
-  return most;
-}
 
 const step = fc.record({
   gapMs: fc.oneof({ weight: 6, arbitrary: fc.nat(60) }, fc.nat(3_000)),
