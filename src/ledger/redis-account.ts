@@ -244,7 +244,6 @@ export class AccountLink implements Gate {
   #flush(): void {
     if (this.#courier.sending !== null || this.mode !== "shared") return;
     const now = this.#host.now();
-    this.#reportAt = Infinity;
     const wanted = this.#wanted;
     this.#wanted = null;
     if (
@@ -257,6 +256,9 @@ export class AccountLink implements Gate {
     if (now >= this.#liveUntil && this.#session.isOpen && !this.#isBusy) this.#session.end();
     const parts = this.#limits.map((limit) => ({ limit, message: limit.take(now) }));
     this.#limits = this.#limits.filter((limit) => current.includes(limit) || limit.busy);
+    // What is in flight may be in the way of who waits: it is not left to the next question.
+    const isAwaited = now < this.#tightUntil || this.#again.isBlind;
+    this.#reportAt = isAwaited ? Math.max(now + tightLazyMs, this.#reportsAt) : Infinity;
     const message: Message = {
       ...this.#session.next(now, this.#host.backAt),
       name: this.#name,

@@ -120,6 +120,21 @@ test.each([
   for (const { ledger } of all) ledger.close();
 });
 
+test("what is in flight is reported when it is due, though something was said before", async () => {
+  const clock = new FakeClock();
+  const all = crowd(clock, [requests(100)], 2);
+  for (const { store } of all) store.lateMs = 1;
+  await clock.tick(100);
+  let sum = 0;
+  for (let at = 0; at < 12_000; at += 50) {
+    // Half as much again as there is room for.
+    for (sum += 7.5; sum >= 1; sum--) all[Math.floor(sum) % 2]?.ask(1, 2_500, 1);
+    await clock.tick(50);
+  }
+  expect(all.flatMap(({ went }) => went).length).toBeGreaterThan(0.85 * 1_200);
+  for (const { ledger } of all) ledger.close();
+});
+
 test("what is promised comes free unit by unit, the last at its time", () => {
   const granted = new Granted();
   granted.add(2);
