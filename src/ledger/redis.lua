@@ -118,7 +118,7 @@ local function bury(id, p)
     if h then
       hold(l, id, -h)
       if l.t == 'w' or l.t == 'b' then
-        advance(l)
+        advance(l, p.x + l.mar)
         count(l, floor((p.x + l.mar) / l.sl), h)
       end
     end

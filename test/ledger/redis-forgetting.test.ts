@@ -88,6 +88,24 @@ test.each([
   },
 );
 
+test("what a dead process held drains from a bucket from its last moment on, whoever looks when", async () => {
+  const clock = new FakeClock();
+  const limit = { kind: "token_bucket", unit: "requests", window: "minute", limit: 60 } as const;
+  const all = crowd(clock, [{ ...limit, marginMs: 1_000 }], 2);
+  const [one, other] = all;
+  other?.ask(1, 10, 1);
+  for (let i = 0; i < 20; i++) one?.ask(1, 5_000, 1);
+  await clock.tick(100);
+  one?.kill();
+  // Its time is up after ten seconds, and what it held is counted a second later at the latest.
+  await clock.tick(33_000);
+  for (let i = 0; i < 60; i++) other?.ask(1, 10, 1);
+  // Beyond its share it takes a part of what is left at a time.
+  await clock.tick(2_000);
+  expect(other?.went).toHaveLength(61);
+  for (const { ledger } of all) ledger.close();
+});
+
 test("a Redis that somebody empties is noticed within two seconds", async () => {
   const clock = new FakeClock();
   const all = crowd(clock, [rpm(60)], 2);

@@ -328,7 +328,7 @@ function bury(s: State, id: string, peer: Peer, now: number): void {
     const held = level.held.get(id) ?? 0;
     level.held.delete(id);
     if (held === 0 || (level.t !== "w" && level.t !== "b")) continue;
-    advance(level, now);
+    advance(level, now, Math.min(now, peer.x + level.mar));
     count(level, Math.floor((peer.x + level.mar) / level.sl), held, now);
   }
   s.peers.delete(id);
