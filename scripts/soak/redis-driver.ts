@@ -12,6 +12,7 @@ import { RedisLedger } from "../../src/ledger/redis.ts";
 import { RedisServer } from "../../src/ledger/redis-store.ts";
 import { MemoryLedger } from "../../src/ledger/memory.ts";
 import type { LimitSpec } from "../../src/limit/limit.ts";
+import { patient } from "../../test/ledger/crowd.ts";
 
 export interface DriverPlan {
   url: string;
@@ -69,17 +70,9 @@ const until = clock.now() + plan.durationMs;
 async function request(): Promise<void> {
   const askedAt = performance.now();
   const answer = scheduler.admit({
+    ...patient,
     path,
     cost: cost(plan.tokens),
-    outlook: null,
-    priority: "normal",
-    client: "one",
-    weight: 1,
-    patienceMs: Infinity,
-    again: null,
-    bodyBytes: 0,
-    uploading: false,
-    signal: null,
   });
   const lease: Lease | Refusal = answer instanceof Promise ? await answer : answer;
   if ("refused" in lease) return void refused++;

@@ -37,7 +37,7 @@ export interface LineFormat {
  * Unicode line separators and the bidirectional overrides. A client chooses paths and model names, so each
  * of them may be an attempt to forge a line.
  */
-// oxlint-disable-next-line no-control-regex
+// oxlint-disable-next-line no-control-regex -- they are what is looked for
 const unsafe = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
 /** The same without C0: `JSON.stringify` has escaped those already. */
 const unsafeInJson = /[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;

@@ -1,8 +1,9 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import type { Ask } from "./client.ts";
 import { ask } from "./client.ts";
+import type { Proxy } from "./program.ts";
 import { folder, startProxy, until } from "./program.ts";
-import type { Seen } from "./upstream.ts";
+import type { Seen, Upstream } from "./upstream.ts";
 import { gate, startUpstream } from "./upstream.ts";
 
 // Processes start slowly on a busy machine.
@@ -69,21 +70,30 @@ test("of two keys, the one that can start sooner is taken", async () => {
   for (const one of asked) expect((await one).status).toBe(200);
 });
 
+/** An upstream that answers the first key with `body`, and the other with 200. */
+function refusingKeyA(body: unknown, status: number): Upstream {
+  return startUpstream((request) =>
+    request.headers.get("authorization") === `Bearer ${env.KEY_A}`
+      ? Response.json(body, { status })
+      : new Response("ok"),
+  );
+}
+
+async function allGoThrough({ port }: Proxy, count: number): Promise<void> {
+  for (let n = 0; n < count; n++) {
+    const answer = await ask(port, post);
+    expect([n, answer.status]).toEqual([n, 200]);
+  }
+}
+
 test.each([401, 403])(
   "a key that gets a %d is left alone, and its request succeeds on the other",
   async (status) => {
     using at = folder();
     const refused = { error: { message: `Incorrect API key provided: ${env.KEY_A}` } };
-    await using upstream = startUpstream((request) =>
-      request.headers.get("authorization") === `Bearer ${env.KEY_A}`
-        ? Response.json(refused, { status })
-        : new Response("ok"),
-    );
+    await using upstream = refusingKeyA(refused, status);
     await using proxy = await startProxy(quota(upstream.url, "rpm: 1000"), { at, env });
-    for (let n = 0; n < 10; n++) {
-      const answer = await ask(proxy.port, post);
-      expect([n, answer.status]).toEqual([n, 200]);
-    }
+    await allGoThrough(proxy, 10);
     // Once, at most: from then on it is not tried.
     expect(keys(upstream.seen).filter((key) => key === env.KEY_A)).toHaveLength(1);
     expect(keys(upstream.seen)).toHaveLength(11);
@@ -102,16 +112,9 @@ const unpaid = [
 test.each(unpaid)("a key without credit is left alone as well: $status, $body", async (given) => {
   using at = folder();
   const { status, body } = given;
-  await using upstream = startUpstream((request) =>
-    request.headers.get("authorization") === `Bearer ${env.KEY_A}`
-      ? Response.json(body, { status })
-      : new Response("ok"),
-  );
+  await using upstream = refusingKeyA(body, status);
   await using proxy = await startProxy(quota(upstream.url, "rpm: 1000"), { at, env });
-  for (let n = 0; n < 10; n++) {
-    const answer = await ask(proxy.port, post);
-    expect([n, answer.status]).toEqual([n, 200]);
-  }
+  await allGoThrough(proxy, 10);
   expect(keys(upstream.seen).filter((key) => key === env.KEY_A)).toHaveLength(1);
   await proxy.said(/has no credit.*left alone for 10 minutes/);
 });

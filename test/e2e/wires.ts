@@ -164,19 +164,18 @@ const messageUsage = {
   cache_creation_input_tokens: 5,
   cache_read_input_tokens: 12,
 };
+const messageAnswer = JSON.stringify({
+  type: "message",
+  content: [{ type: "text", text }],
+  usage: { ...messageUsage, output_tokens: 11 },
+  stop_reason: "end_turn",
+});
 const anthropic: Wire[] = [
   {
     ...anthropicCall,
     name: "anthropic messages",
     type: json,
-    events: [
-      JSON.stringify({
-        type: "message",
-        content: [{ type: "text", text }],
-        usage: { ...messageUsage, output_tokens: 11 },
-        stop_reason: "end_turn",
-      }),
-    ],
+    events: [messageAnswer],
   },
   {
     ...anthropicCall,
@@ -203,14 +202,7 @@ const anthropic: Wire[] = [
     name: "anthropic messages of a model whose cache reads count",
     request: { ...anthropicCall.request, model: "claude-3-5-haiku-latest" },
     type: json,
-    events: [
-      JSON.stringify({
-        type: "message",
-        content: [{ type: "text", text }],
-        usage: { ...messageUsage, output_tokens: 11 },
-        stop_reason: "end_turn",
-      }),
-    ],
+    events: [messageAnswer],
     used: { input_tokens: 20, output_tokens: 11 },
   },
   {

@@ -3,6 +3,16 @@ import { FakeClock } from "../clock.ts";
 import { account, leaky, rpm } from "./costs.ts";
 import { crowd, deepest, peak } from "./crowd.ts";
 
+/** Two processes, of which the first has used 40 of 60 a minute, as Redis is emptied. */
+async function emptied(clock: FakeClock): Promise<ReturnType<typeof crowd>> {
+  const all = crowd(clock, [rpm(60)], 2);
+  const [one] = all;
+  for (let i = 0; i < 40; i++) one?.ask(1, 10, 1);
+  await clock.tick(20_000);
+  all.model.states.clear();
+  return all;
+}
+
 const limits = [
   ["a window", rpm(60)],
   ["a leaky bucket", leaky(10)],
@@ -35,11 +45,8 @@ test("turns far apart are kept for the others, however long nobody asks", async 
 
 test("a Redis that comes back empty hears what was used before it grants to those who used nothing", async () => {
   const clock = new FakeClock();
-  const all = crowd(clock, [rpm(60)], 2);
+  const all = await emptied(clock);
   const [one, other] = all;
-  for (let i = 0; i < 40; i++) one?.ask(1, 10, 1);
-  await clock.tick(20_000);
-  all.model.states.clear();
   other?.store.onConnect();
   for (let i = 0; i < 60; i++) other?.ask(1, 10, 1);
   await clock.tick(400);
@@ -108,11 +115,8 @@ test("what a dead process held drains from a bucket from its last moment on, who
 
 test("a Redis that somebody empties is noticed within two seconds", async () => {
   const clock = new FakeClock();
-  const all = crowd(clock, [rpm(60)], 2);
-  const [one, other] = all;
-  for (let i = 0; i < 40; i++) one?.ask(1, 10, 1);
-  await clock.tick(20_000);
-  all.model.states.clear();
+  const all = await emptied(clock);
+  const [, other] = all;
   all.model.members.clear();
   await clock.tick(2_100);
   for (let i = 0; i < 60; i++) other?.ask(1, 10, 1);
