@@ -60,16 +60,22 @@ interface Framed {
  * @param blockBytes how much of it
  */
 export function streamFollower(format: StreamFormat, blockBytes = 32_768): () => StreamMeter {
-  const usageMark = Buffer.from(`"${format.usageKey}"`);
-  const gathering = new Gathering(blockBytes, format.plain ? { ...format.plain, usageMark } : null);
-  return () =>
-    follow(format, (onEvent, onLong, seen) => {
+  const make = (): Gathering => {
+    const usageMark = Buffer.from(`"${format.usageKey}"`);
+    return new Gathering(blockBytes, format.plain ? { ...format.plain, usageMark } : null);
+  };
+  // Made for the first stream: few programs speak to all providers.
+  let made: Gathering | null = null;
+  return () => {
+    const gathering = (made ??= make());
+    return follow(format, (onEvent, onLong, seen) => {
       const stream = { seen, follow: createLineFollower(onEvent, onLong), isWithin: false };
       return {
         push: (chunk) => gathering.push(stream, chunk),
         flush: () => gathering.flush(),
       };
     });
+  };
 }
 
 /** Follows a JSON array of events in `format`. */
