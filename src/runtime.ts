@@ -38,8 +38,6 @@ import { createHttpUpstream } from "./upstream/http.ts";
 import type { OutgoingProxy } from "./upstream/outgoing-proxy.ts";
 import { authoritiesWith, createOutgoingProxy, proxyFor } from "./upstream/outgoing-proxy.ts";
 
-/** An idle timeout below this could be met by a pause within an answer, ms. */
-const leastIdleMs = 60_000;
 /** When there are this many paths, those of hosts, models and credentials that clients made up are looked through. */
 const maxMadeUp = 10_000;
 
@@ -96,8 +94,6 @@ export interface Runtime {
   /** How long a client may send nothing of its body, and how long it may take nothing of an answer. */
   readonly arriving: { readonly pauseMs: number; readonly deadlines: Deadlines };
   readonly taking: Deadlines;
-  /** Whether a small answer may be left to the runtime, which breaks it off after the connection's idle timeout. */
-  readonly handsOver: boolean;
   /** Whether `/v1/*` is routed by the model a request names. */
   readonly routesByModel: boolean;
   /** Where `/v1/*` goes for `model`. */
@@ -241,9 +237,6 @@ export function createRuntime(
         ? null
         : core.guard.check(host, proxyFor(out.proxy, url) === null ? "refuse" : "allow"),
     ...createSharing(clock, config, before),
-    handsOver:
-      config.server.idle_timeout >= leastIdleMs &&
-      config.server.idle_timeout <= config.upstream_timeouts.idle,
     routesByModel: routes.length > 0,
     upstreamOf: (model) =>
       routes.find(({ matches }) => matches(model))?.upstream ?? config.default_upstream,

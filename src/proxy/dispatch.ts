@@ -11,6 +11,7 @@ import type { Provider } from "../provider/provider.ts";
 import { setKey } from "../provider/credential.ts";
 import type { RefusalReason, UpstreamRefusal } from "../provider/refusal.ts";
 import type { Core, Runtime } from "../runtime.ts";
+import type { Answer } from "../upstream/upstream.ts";
 import { overloadWait } from "./backoff.ts";
 import type { Strikes } from "./backoff.ts";
 import type { Exchange } from "./exchange.ts";
@@ -55,7 +56,7 @@ export interface DispatchParts {
 
 /** An answer that turned the request away, kept for the client in case waiting does not help. */
 interface Kept {
-  readonly answer: Response;
+  readonly answer: Answer;
   readonly controller: AbortController;
   /** Until when the upstream will not take it; null where that is not for us to say. */
   readonly until: number | null;
@@ -183,7 +184,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
 function pass(
   { core: { clock }, server }: DispatchParts,
   { exchange, dialect, provider, runtime, upgrade }: Outgoing,
-  answer: Response,
+  answer: Answer,
   controller: AbortController,
 ): Response | Promise<Response> {
   if (answer.status === 101 && upgrade !== null)
@@ -216,7 +217,7 @@ async function send(
   controller: AbortController,
   { breaker, clock }: Core,
   now: number,
-): Promise<Response> {
+): Promise<Answer> {
   const { exchange, runtime, headers } = out;
   exchange.call = controller;
   if (exchange.isLong) follow(exchange.signalOf(out.request), controller);
@@ -238,6 +239,8 @@ async function send(
         | null,
       controller,
       onSent: () => lease.sent(),
+      // What a model writes costs tokens and changes nothing; the SDKs send it again themselves.
+      repeatable: exchange.estimate !== null,
     });
     exchange.answered();
     return answer;
@@ -251,7 +254,7 @@ async function send(
 function tellHints(
   { exchange, provider }: Outgoing,
   lease: Lease,
-  answer: Response,
+  answer: Answer,
   core: Core,
 ): void {
   if (exchange.quota === null) return;
@@ -290,7 +293,7 @@ function unitOf({ unit }: UpstreamRefusal): Exclude<UpstreamRefusal["unit"], "co
 const keyStatuses: ReadonlySet<number> = new Set([401, 402, 403]);
 
 /** Whether the upstream does not accept a key of ours. */
-function isKeyRefused({ runtime }: Outgoing, lease: Lease, { status }: Response): boolean {
+function isKeyRefused({ runtime }: Outgoing, lease: Lease, { status }: Answer): boolean {
   return keyStatuses.has(status) && runtime.keyOf(lease.path) !== null;
 }
 

@@ -62,8 +62,6 @@ export class Exchange {
   call: AbortController | null = null;
   /** Whether it has taken so long that it has to be looked after; see the pipeline. */
   isLong = false;
-  /** Whether its connection sees an answer through by itself; see `relay`. */
-  mayHandOver = false;
   /** `X-Cache`, null where there is no cache. */
   cacheResult: "HIT" | "MISS" | "BYPASS" | null = null;
   /** How it stands to requests that ask the same. */

@@ -49,8 +49,6 @@ export interface Connection {
   hold(): void;
   /** The request has ended: what is idle from here may be closed. */
   free(): void;
-  /** Whether it sends an answer of `fetch` by itself, and ends that call if the client leaves or the answer stalls. */
-  readonly sendsAnswers: boolean;
   /** What passes a WebSocket on, where the connection can become one. */
   upgrade?(runtime: Runtime): Upgrade;
 }
@@ -142,7 +140,6 @@ export class Pipeline {
     target: Exclude<Target, { kind: "control" }>,
     exchange: Exchange,
   ): Promise<Response> {
-    exchange.mayHandOver &&= runtime.handsOver;
     try {
       return await this.#forward(request, fields, connection, runtime, target, exchange);
     } catch (error) {
@@ -263,8 +260,6 @@ export class Pipeline {
       for (const resolve of this.#idle) resolve();
       this.#idle = [];
     });
-    // Of an answer that breaks off the runtime itself tells, on standard error, with the URL: a query may hold a key.
-    exchange.mayHandOver = connection.sendsAnswers && path.length === target.length;
     const short = this.#short.begin(() => {
       connection.hold();
       exchange.becomeLong();

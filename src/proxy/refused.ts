@@ -2,6 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { UpstreamRefusal } from "../provider/refusal.ts";
 import { readRefusal } from "../provider/refusal.ts";
 import type { Provider } from "../provider/provider.ts";
+import type { Answer, AnswerBody } from "../upstream/upstream.ts";
 import { collector, decoding } from "./decode.ts";
 
 /** Statuses with which an upstream may say that it is too much, by its own word or through a gateway before it. */
@@ -17,7 +18,7 @@ interface TurnedAway {
   /** Null where it is about something else. */
   readonly refusal: UpstreamRefusal | null;
   /** The answer, for the client if waiting does not help: its body has been read and put back. */
-  readonly answer: Response;
+  readonly answer: Answer;
   /** Whether all of it is there; if not, the call is still open. */
   readonly whole: boolean;
 }
@@ -25,7 +26,7 @@ interface TurnedAway {
 /** How long an answer's head alone says to wait, ms; null where it does not, or means something else. */
 export function waitInHead(
   provider: Provider,
-  { status, headers }: Response,
+  { status, headers }: Answer,
   now: number,
 ): number | null {
   const refusal = readRefusal(provider, status, headers, null, now);
@@ -51,7 +52,7 @@ export function mayTurnAway(provider: Provider, status: number): boolean {
  */
 export async function readTurnedAway(
   provider: Provider,
-  answer: Response,
+  answer: Answer,
   clock: Clock,
   saysMs: number | null,
 ): Promise<TurnedAway> {
@@ -63,66 +64,91 @@ export async function readTurnedAway(
   const refusal = readRefusal(provider, status, headers, text, now);
   if (whole && start.length !== Number(headers.get("content-length") ?? start.length))
     headers.delete("content-length");
-  return { answer: new Response(body, { status, statusText, headers }), refusal, whole };
+  return { answer: { status, statusText, headers, body }, refusal, whole };
 }
 
-type Body = Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
-
 /** The first bytes of an answer, and all of it again. */
-async function readStart(
-  answer: Response,
-  clock: Clock,
-  longestMs: number,
-): Promise<{ start: Uint8Array<ArrayBuffer>; body: Body | null; whole: boolean }> {
-  const reader = answer.body?.getReader();
-  if (reader === undefined) return { start: new Uint8Array(), body: null, whole: true };
-  const chunks: Uint8Array[] = [];
+interface Start {
+  start: Uint8Array<ArrayBuffer>;
+  body: Answer["body"];
+  whole: boolean;
+}
+
+async function readStart({ body }: Answer, clock: Clock, longestMs: number): Promise<Start> {
+  if (body === null) return { start: new Uint8Array(), body, whole: true };
+  if (body instanceof Uint8Array) return { start: body, body, whole: true };
+  const pieces: Uint8Array[] = [];
   let length = 0;
   const { promise: late, resolve: stop } = Promise.withResolvers<"late">();
   const cancel = clock.at(clock.now() + longestMs, () => stop("late"));
   /** What was asked for and has not come. */
-  let asked: ReturnType<typeof reader.read> | null = null;
+  let asked: ReturnType<AnswerBody["read"]> | null = null;
   try {
     while (length <= mostBytes) {
-      asked = reader.read();
+      asked = body.read();
       const piece = await Promise.race([asked, late]);
       if (piece === "late") break;
       asked = null;
-      if (piece.done) return all(chunks);
-      chunks.push(piece.value);
-      length += piece.value.byteLength;
+      if (piece === null) return all(pieces);
+      pieces.push(piece);
+      length += piece.byteLength;
     }
   } catch {
-    return all(chunks);
+    return all(pieces);
   } finally {
     cancel();
   }
-  const start = Buffer.concat(chunks);
-  let next = asked;
-  const body = new ReadableStream<Uint8Array>({
-    start: (controller) => {
-      if (start.length > 0) controller.enqueue(start);
-    },
-    async pull(controller) {
-      const piece = await (next ?? reader.read());
-      next = null;
-      if (piece.done) controller.close();
-      else controller.enqueue(piece.value);
-    },
-    cancel: (reason) => reader.cancel(reason),
-  });
   // Where nobody reads on, that it breaks off is no news.
   asked?.catch(() => undefined);
-  return { start, body, whole: false };
+  const start = Buffer.concat(pieces);
+  return { start, body: new Resumed(start, asked, body), whole: false };
 }
 
-function all(chunks: readonly Uint8Array[]): {
-  start: Uint8Array<ArrayBuffer>;
-  body: Body;
-  whole: boolean;
-} {
-  const bytes = Buffer.concat(chunks);
+function all(pieces: readonly Uint8Array[]): Start {
+  const bytes = Buffer.concat(pieces);
   return { start: bytes, body: bytes, whole: true };
+}
+
+/** A body of which the start was read, from its start. */
+class Resumed implements AnswerBody {
+  #start: Uint8Array<ArrayBuffer> | null;
+  /** The piece after that, where it was asked for already. */
+  #asked: ReturnType<AnswerBody["read"]> | null;
+  readonly #rest: AnswerBody;
+
+  constructor(
+    start: Uint8Array<ArrayBuffer>,
+    asked: ReturnType<AnswerBody["read"]> | null,
+    rest: AnswerBody,
+  ) {
+    this.#start = start.length === 0 ? null : start;
+    this.#asked = asked;
+    this.#rest = rest;
+  }
+
+  read(): Promise<Uint8Array<ArrayBuffer> | null> {
+    const start = this.#start;
+    const asked = this.#asked;
+    if (start !== null) {
+      this.#start = null;
+      return Promise.resolve(start);
+    }
+    this.#asked = null;
+    return asked ?? this.#rest.read();
+  }
+
+  async each(take: (piece: Uint8Array<ArrayBuffer>) => Promise<void> | undefined): Promise<void> {
+    while (this.#start !== null || this.#asked !== null) {
+      const piece = await this.read();
+      if (piece === null) return;
+      await take(piece);
+    }
+    await this.#rest.each(take);
+  }
+
+  cancel(): void {
+    this.#rest.cancel();
+  }
 }
 
 /** What `bytes` say, null where they cannot be read. */

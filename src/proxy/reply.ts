@@ -17,10 +17,10 @@ import type { Provider } from "../provider/provider.ts";
 import type { Fields } from "../upstream/headers.ts";
 import { fieldsOf, stripResponseHeaders } from "../upstream/headers.ts";
 import type { BodyEnd, OpenedBody, Patience } from "../upstream/relay.ts";
-import { isSmall, openBody, toBody } from "../upstream/relay.ts";
+import { openBody, toBody } from "../upstream/relay.ts";
+import type { Answer } from "../upstream/upstream.ts";
 import type { Asking, Found } from "./asking.ts";
 import type { Exchange } from "./exchange.ts";
-import type { SideReader } from "./decode.ts";
 import type { Settlement } from "./settle.ts";
 import { answerReader } from "./settle.ts";
 
@@ -61,38 +61,19 @@ export interface RelayParts {
 
 /** The upstream's answer as the client gets it; ends the exchange when its last byte has passed. */
 export function relay(
-  answer: Response,
+  answer: Answer,
   exchange: Exchange,
   dialect: Dialect,
-  parts: RelayParts,
-): Response | Promise<Response> {
-  const { status, headers } = answer;
-  const { estimate, lease } = exchange;
-  const fields = fieldsOf(headers);
-  const reader =
-    estimate !== null && lease !== null && answer.ok
-      ? answerReader(dialect, estimate, lease.reserved, headers, exchange.streamed)
-      : null;
-  stripResponseHeaders(headers, fields);
-  if (reader !== null || exchange.asking !== null || !mayHandOver(exchange, fields))
-    return passOn(answer, exchange, fields, reader, parts);
-  const now = exchange.firstByteAt ?? parts.clock.now();
-  setOwnHeaders(headers, exchange, parts.server, now, fields);
-  exchange.replied();
-  exchange.finish(status, outcomeOf(status), chargedWithout(status, parts.provider, lease));
-  return answer;
-}
-
-/** Passes an answer on piece by piece, for all who read along. */
-function passOn(
-  answer: Response,
-  exchange: Exchange,
-  fields: Fields,
-  reader: SideReader<Settlement> | null,
   { server, clock, patience, controller, provider }: RelayParts,
 ): Response | Promise<Response> {
   const { status, statusText, headers } = answer;
   const { estimate, lease, asking } = exchange;
+  const fields = fieldsOf(headers);
+  const reader =
+    estimate !== null && lease !== null && status < 300
+      ? answerReader(dialect, estimate, lease.reserved, headers, exchange.streamed)
+      : null;
+  stripResponseHeaders(headers, fields);
   const settle = (settlement: Settlement | null): void => {
     if (settlement?.usage && settlement.sound)
       estimate?.learn(settlement.usage, settlement.stoppedForLength, exchange.upstreamMs);
@@ -132,15 +113,6 @@ function chargedWithout(
   lease: Lease | null,
 ): Readonly<Cost> | null {
   return status < 400 ? null : chargeFailed(provider, status, lease?.reserved ?? oneRequest);
-}
-
-/**
- * Whether the runtime may send an answer as it got it, which costs half as much and does not tell when it is over: one
- * that is all there as good as its head is, whose bytes nobody here reads, and for whose end no other request waits.
- */
-function mayHandOver(exchange: Exchange, fields: Fields): boolean {
-  if (!exchange.mayHandOver || exchange.method === "HEAD" || !isSmall(fields)) return false;
-  return exchange.lease?.path.limits.every(({ unit }) => unit !== "slots") ?? true;
 }
 
 /** An answer that was kept, or that another's call got, as this client gets it; ends the exchange. */

@@ -2,7 +2,7 @@ import { ProxyError } from "../errors.ts";
 import type { Clock } from "../clock.ts";
 import type { Fields } from "../upstream/headers.ts";
 import { fieldsOf, stripResponseHeaders } from "../upstream/headers.ts";
-import type { Upstream } from "../upstream/upstream.ts";
+import type { Answer, Upstream } from "../upstream/upstream.ts";
 import type { Exchange } from "./exchange.ts";
 import { setOwnHeaders } from "./reply.ts";
 
@@ -37,7 +37,7 @@ export function asksForWebSocket(method: string, fields: Fields): boolean {
 
 /** Joins the client to the WebSocket that the upstream has opened. The exchange ends with it. */
 export function switchProtocols(
-  answer: Response,
+  answer: Answer,
   upgrade: Upgrade,
   exchange: Exchange,
   { server, clock }: { server: string; clock: Clock },
@@ -48,7 +48,8 @@ export function switchProtocols(
   for (const name of ofHandshake) headers.delete(name);
   setOwnHeaders(headers, exchange, server, clock.now(), fields);
   exchange.replied();
-  if (upgrade.accept(headers, (outcome) => exchange.finish(101, outcome))) return answer;
+  if (upgrade.accept(headers, (outcome) => exchange.finish(101, outcome)))
+    return new Response(null, { status: 101, headers });
   exchange.finish(499, "aborted");
   return new Response(null, { status: 499 });
 }

@@ -9,7 +9,7 @@ import { systemLookup } from "../routing/guard.ts";
 import { formatHost } from "../routing/host.ts";
 import { routeToHost } from "../routing/target.ts";
 import type { Core, Runtime } from "../runtime.ts";
-import type { TunnelTarget } from "./tunnel-head.ts";
+import type { DialTarget } from "../upstream/dial.ts";
 import type { ForwardReport, TunnelLease } from "./tunnel-options.ts";
 import type { ForwardListener } from "./tunnel.ts";
 import { listenForward } from "./tunnel.ts";
@@ -111,7 +111,7 @@ function policyOf({
 /** The limits of a tunnel's host: those of the name without a port where it is that of https. */
 function needsOf(
   runtime: Runtime,
-  target: TunnelTarget,
+  target: DialTarget,
   client: ClientIdentity,
 ): ReturnType<Runtime["needs"]> {
   const host = { name: target.name, port: target.port === 443 ? null : target.port };
@@ -125,7 +125,7 @@ function needsOf(
 function addressesOf(
   { guard }: Core,
   { routing, proxy }: Runtime,
-  target: TunnelTarget,
+  target: DialTarget,
 ): readonly string[] | Promise<readonly string[]> {
   const host = { name: target.name, port: target.port === 443 ? null : target.port };
   const { rule, quotas } = routeToHost(routing, host, "/", 443);

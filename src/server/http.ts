@@ -109,7 +109,6 @@ function freePort(options: ServeOptions, host: string): number {
 
 /** A class, not three closures: there is one for each request. */
 class BunConnection implements Connection {
-  readonly sendsAnswers = true;
   readonly #request: Request;
   readonly #server: Server;
   readonly #idleSeconds: number;

@@ -98,7 +98,6 @@ export class ForwardDesk<C extends { id: string }> {
         peer: () => caller.peer,
         hold() {},
         free() {},
-        sendsAnswers: false,
       });
       answer = challengeKeyless(handled, caller.fields);
     } catch (error) {

@@ -1,12 +1,8 @@
 import { ProxyError } from "../errors.ts";
 import type { Host } from "../routing/host.ts";
 import { formatHost, parseHost } from "../routing/host.ts";
+import type { DialTarget } from "../upstream/dial.ts";
 import type { Fields } from "../upstream/headers.ts";
-
-/** Where a tunnel leads. */
-export interface TunnelTarget extends Host {
-  port: number;
-}
 
 /** What an absolute-form request asks for (RFC 9112 §3.2.2). */
 export interface AbsoluteTarget {
@@ -71,7 +67,7 @@ export function fieldsOfRaw(rawHeaders: readonly string[]): Fields {
  * The target of a CONNECT request: a host and a port, nothing else (RFC 9110 §9.3.6).
  * @throws ProxyError `INVALID_REQUEST`
  */
-export function parseConnectTarget(text: string): TunnelTarget {
+export function parseConnectTarget(text: string): DialTarget {
   const host = parseHost(text);
   const port = host?.port ?? null;
   if (host === null || port === null) {

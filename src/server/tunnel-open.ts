@@ -2,9 +2,9 @@ import type { Duplex } from "node:stream";
 import { ProxyError } from "../errors.ts";
 import { formatHost } from "../routing/host.ts";
 import type { Backlog } from "./tunnel-backlog.ts";
-import { dial, dialThrough } from "./tunnel-dial.ts";
+import { dial, dialThrough } from "../upstream/dial.ts";
 import { parseConnectTarget } from "./tunnel-head.ts";
-import type { TunnelTarget } from "./tunnel-head.ts";
+import type { DialTarget } from "../upstream/dial.ts";
 import type { Caller, ForwardOptions, ForwardPolicy, TunnelLease } from "./tunnel-options.ts";
 import { endWith, ownHeaders, rawHead, refusal } from "./tunnel-refusal.ts";
 import { relayTunnel } from "./tunnel-relay.ts";
@@ -145,7 +145,7 @@ function watchEarly(socket: Duplex, head: Buffer): { gone: AbortSignal; stop(): 
 }
 
 /** @throws ProxyError `DOMAIN_BLOCKED`, `PORT_NOT_ALLOWED` */
-function refuseTarget({ blocklist, connectPorts }: ForwardPolicy, target: TunnelTarget): void {
+function refuseTarget({ blocklist, connectPorts }: ForwardPolicy, target: DialTarget): void {
   if (blocklist.blocksHost(target)) {
     throw new ProxyError(
       "DOMAIN_BLOCKED",
@@ -161,7 +161,7 @@ function refuseTarget({ blocklist, connectPorts }: ForwardPolicy, target: Tunnel
 }
 
 async function addressesOf<C>(
-  target: TunnelTarget,
+  target: DialTarget,
   throughProxy: boolean,
   options: ForwardOptions<C>,
 ): Promise<readonly string[]> {

@@ -3,8 +3,8 @@ import type { Clock } from "../clock.ts";
 import type { Connection } from "../proxy/pipeline.ts";
 import type { Blocklist } from "../routing/blocklist.ts";
 import type { Fields } from "../upstream/headers.ts";
-import type { OutgoingProxy } from "./tunnel-dial.ts";
-import type { TunnelTarget } from "./tunnel-head.ts";
+import type { ProxyHop } from "../upstream/dial.ts";
+import type { DialTarget } from "../upstream/dial.ts";
 
 /** What the configuration says about tunnels. Times are milliseconds. */
 export interface ForwardPolicy {
@@ -20,7 +20,7 @@ export interface ForwardPolicy {
   /** `server.write_timeout` */
   writeMs: number;
   /** The proxy that a tunnel to `target` goes through, null for none. */
-  proxyFor(target: TunnelTarget): OutgoingProxy | null;
+  proxyFor(target: DialTarget): ProxyHop | null;
 }
 
 /** The right to open one tunnel. Exactly one of `commit` and `cancel` is called, once. */
@@ -86,14 +86,14 @@ export interface ForwardOptions<C> {
    * outgoing proxy only whether it throws counts, and `UPSTREAM_UNREACHABLE` does not.
    * @throws ProxyError `ADDRESS_NOT_ALLOWED`, `DOMAIN_NOT_ALLOWED`, `UPSTREAM_UNREACHABLE`
    */
-  checkAddress(target: TunnelTarget): readonly string[] | Promise<readonly string[]>;
+  checkAddress(target: DialTarget): readonly string[] | Promise<readonly string[]>;
   /**
    * Waits for room: a tunnel is one request, and holds what is counted by concurrency until it is closed.
    * @param signal aborted when the client has gone: then this rejects
    * @throws ProxyError where nothing is to be waited for
    */
   admitTunnel(
-    target: TunnelTarget,
+    target: DialTarget,
     client: C,
     caller: Caller,
     signal: AbortSignal,

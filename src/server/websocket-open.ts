@@ -1,16 +1,14 @@
 import { createHash, randomBytes } from "node:crypto";
-import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
-import { connect as connectTls } from "node:tls";
 import type { Clock } from "../clock.ts";
 import { parseHost } from "../routing/host.ts";
 import { failureOf, timeoutOf } from "../upstream/failure.ts";
 import type { OutgoingProxy } from "../upstream/outgoing-proxy.ts";
 import { proxyFor } from "../upstream/outgoing-proxy.ts";
-import type { UpstreamRequest } from "../upstream/upstream.ts";
+import type { Answer, UpstreamRequest } from "../upstream/upstream.ts";
 import { UpstreamFailure } from "../upstream/upstream.ts";
-import { dial, dialThrough } from "./tunnel-dial.ts";
-import type { TunnelTarget } from "./tunnel-head.ts";
+import { dial, dialThrough, secured } from "../upstream/dial.ts";
+import type { DialTarget } from "../upstream/dial.ts";
 import { readRefusal } from "./websocket-refusal.ts";
 
 /** The longest head of an answer, bytes. */
@@ -29,7 +27,7 @@ export interface OpenOptions {
 /** An upstream's answer to an upgrade: a refusal with its body, or a WebSocket. */
 export interface Opened {
   /** Status 101, and no body, where there is a WebSocket. */
-  answer: Response;
+  answer: Answer;
   /** The connection, paused, with all that came behind the head to be read; null where it was refused. */
   socket: Duplex | null;
 }
@@ -68,8 +66,7 @@ export async function openWebSocket(
     const { status, headers } = head;
     if (status !== 101) return { answer: await readRefusal(socket, head), socket: null };
     checkAccepted(url, headers, key);
-    const answer = new Response(null, { status: 101, headers });
-    return { answer, socket };
+    return { answer: { status, statusText: "", headers, body: null }, socket };
   } catch (error) {
     socket.destroy();
     signal.throwIfAborted();
@@ -91,7 +88,7 @@ async function connectTo(
   const isTls = url.protocol === "https:";
   const port = url.port === "" ? (isTls ? 443 : 80) : Number(url.port);
   const host = parseHost(url.hostname);
-  const target: TunnelTarget = { name: host?.name ?? url.hostname, port };
+  const target: DialTarget = { name: host?.name ?? url.hostname, port };
   const via = proxyFor(options.proxy, request.url);
   const name = target.name.replace(/^\[|\]$/g, "");
   const dialling = { clock, connectMs, signal };
@@ -99,39 +96,7 @@ async function connectTo(
     ? dial(target, request.addresses ?? [name], dialling)
     : dialThrough({ url: via, ca }, target, dialling));
   if (!isTls) return socket;
-  return await secured(socket, name, request.url, options, signal);
-}
-
-function secured(
-  socket: Duplex,
-  name: string,
-  url: string,
-  { clock, connectMs, authorities }: OpenOptions,
-  signal: AbortSignal,
-): Promise<Duplex> {
-  return new Promise((resolve, reject) => {
-    const secure = connectTls({
-      socket,
-      ...(isIP(name) === 0 ? { servername: name } : { host: name }),
-      ...(authorities === null ? {} : { ca: [...authorities] }),
-    });
-    const finish = (error: Error | null): void => {
-      stop();
-      signal.removeEventListener("abort", abandon);
-      if (error === null) return resolve(secure);
-      secure.destroy();
-      socket.destroy();
-      reject(error);
-    };
-    const abandon = (): void => finish(signal.reason as Error);
-    const stop = clock.at(clock.now() + connectMs, () =>
-      finish(timeoutOf(url, "connection", connectMs)),
-    );
-    signal.addEventListener("abort", abandon, { once: true });
-    secure.once("secureConnect", () => finish(null));
-    secure.on("error", (error) => finish(failureOf(error, url)));
-    secure.once("close", () => finish(failureOf({ code: "ECONNRESET" }, url)));
-  });
+  return await secured(socket, name, request.url, ca, dialling);
 }
 
 /** What the handshake itself says; the client's own part of it ends here. */

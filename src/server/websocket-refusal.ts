@@ -1,4 +1,5 @@
 import type { Duplex } from "node:stream";
+import type { Answer } from "../upstream/upstream.ts";
 import type { Head } from "./websocket-open.ts";
 
 /** More of a refusal's body is not passed on, bytes. */
@@ -11,7 +12,7 @@ const bodiless: ReadonlySet<number> = new Set([204, 205, 304]);
  * The answer of an upstream that does not switch protocols, with its body (RFC 9112 §6.3), read to its end or to a
  * bound. Ends the connection.
  */
-export async function readRefusal(socket: Duplex, { status, headers }: Head): Promise<Response> {
+export async function readRefusal(socket: Duplex, { status, headers }: Head): Promise<Answer> {
   const isChunked = /\bchunked\b/i.test(headers.get("transfer-encoding") ?? "");
   const length = headers.get("content-length");
   const isComplete = (body: Buffer): boolean => {
@@ -24,7 +25,12 @@ export async function readRefusal(socket: Duplex, { status, headers }: Head): Pr
   const body = length === null ? whole : whole.subarray(0, Number(length));
   headers.delete("content-length");
   headers.delete("transfer-encoding");
-  return new Response(bodiless.has(status) ? null : new Uint8Array(body), { status, headers });
+  return {
+    status,
+    statusText: "",
+    headers,
+    body: bodiless.has(status) ? null : new Uint8Array(body),
+  };
 }
 
 function readUntil(socket: Duplex, isComplete: (body: Buffer) => boolean): Promise<Buffer> {

@@ -1,6 +1,7 @@
+import { UnreadableAnswer } from "./answer-reader.ts";
 import { UpstreamFailure } from "./upstream.ts";
 
-/** What went wrong before a byte of the request could leave, by the runtime's error code. */
+/** What went wrong before a byte of the request could leave, by the error's code. */
 const neverLeft: Readonly<Record<string, string>> = {
   ECONNREFUSED: "the connection was refused",
   ENOTFOUND: "its name does not resolve",
@@ -19,22 +20,28 @@ const tlsCode = /CERT|SSL|TLS|ISSUER|SIGNATURE|CRL/;
 /** Codes after which another address of the same host may be tried. */
 const unconnected = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL"]);
 
-/** Whether an error of the runtime's `fetch` says that there was no connection. */
+/** Whether an error says that there was no connection. */
 export function isUnconnected(error: unknown): boolean {
   return unconnected.has(codeOf(error));
 }
 
-/**
- * The failure that an error of the runtime's `fetch` stands for.
- * @param via the proxy that the call went through, null for none
- */
-export function failureOf(error: unknown, url: string, via: URL | null = null): UpstreamFailure {
+/** What was going on when a call failed. */
+export interface FailedAt {
+  /** The proxy that the call goes through, null for none. */
+  readonly via: URL | null;
+  /** False where there was no connection yet that could have carried the request. */
+  readonly isConnected: boolean;
+}
+
+/** The failure that an error of a connection stands for. */
+export function failureOf(
+  error: unknown,
+  url: string,
+  { via, isConnected }: FailedAt = { via: null, isConnected: true },
+): UpstreamFailure {
+  if (error instanceof UpstreamFailure) return error;
   const code = codeOf(error);
-  if (code === "ERR_PROXY_TUNNEL" && via !== null) {
-    const status: unknown = Reflect.get(Object(error), "status");
-    return refusalOfProxy(via, typeof status === "number" ? status : null);
-  }
-  // Without a connection it is the proxy's host that the runtime speaks of.
+  // Without a connection it is the proxy's host that this is about.
   const isProxys = via !== null && (unconnected.has(code) || code === "ENOTFOUND");
   const host = isProxys ? `The outgoing proxy ${via.host}` : hostOf(url);
   const why = neverLeft[code];
@@ -45,10 +52,15 @@ export function failureOf(error: unknown, url: string, via: URL | null = null): 
       false,
     );
   }
-  if (code === "ECONNRESET" || code === "EPIPE") {
+  if (error instanceof UnreadableAnswer)
+    return unreachable(`${host} gave an answer that cannot be read: ${error.message}.`, true);
+  if (isConnected && (code === "ECONNRESET" || code === "EPIPE")) {
     return unreachable(`${host} closed the connection without an answer.`, true);
   }
-  return unreachable(`${host} could not be reached${code === "" ? "" : ` (${code})`}.`, true);
+  return unreachable(
+    `${host} could not be reached${code === "" ? "" : ` (${code})`}.`,
+    isConnected,
+  );
 }
 
 /** What the outgoing proxy's refusal is to the client. The message has neither its user nor its password. */
@@ -57,12 +69,6 @@ export function refusalOfProxy(via: URL, status: number | null): UpstreamFailure
   const hint =
     status === 407 ? ": upstream_proxy needs the user and password that it asks for" : "";
   return unreachable(`The outgoing proxy ${via.host} ${said}${hint}.`, false);
-}
-
-/** An answer with a status that is none (RFC 9110 §15): nothing that could be passed on. */
-export function noStatus(url: string, status: number): UpstreamFailure {
-  const shown = String(status).padStart(3, "0");
-  return unreachable(`${hostOf(url)} answered with ${shown}, which is no status.`, true);
 }
 
 /** No connection, or no answer, within `ms`. */

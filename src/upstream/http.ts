@@ -1,16 +1,18 @@
 import type { Clock } from "../clock.ts";
 import { ProxyError } from "../errors.ts";
+import { BrokenConnection } from "./connection.ts";
+import type { Connection, Sending } from "./connection.ts";
 import { createDeadlines } from "./deadlines.ts";
 import type { Wait } from "./deadlines.ts";
-import { failureOf, isUnconnected, noStatus, refusalOfProxy, timeoutOf } from "./failure.ts";
-import { createReachability } from "./reachability.ts";
-import type { Reachability } from "./reachability.ts";
+import { dialThrough, secured } from "./dial.ts";
+import { failureOf, isUnconnected, refusalOfProxy, timeoutOf } from "./failure.ts";
 import type { OutgoingProxy } from "./outgoing-proxy.ts";
-import { proxyFor } from "./outgoing-proxy.ts";
-import type { Pinned } from "./pinned.ts";
 import { Pins } from "./pinned.ts";
-import type { Upstream, UpstreamRequest } from "./upstream.ts";
-import { inPieces, largeBodyBytes, whenTaken } from "./upload.ts";
+import { Places, targetAt } from "./places.ts";
+import type { Place } from "./places.ts";
+import { Pool } from "./pool.ts";
+import type { Answer, Upstream, UpstreamRequest } from "./upstream.ts";
+import { connectionOn, connectSocket } from "./wire.ts";
 
 /** How long an upstream may take, in ms. */
 export interface UpstreamTimeouts {
@@ -27,149 +29,196 @@ export interface HttpUpstreamOptions {
   ca?: readonly string[] | null;
   /** A proxy that calls go through; null for none. */
   proxy?: OutgoingProxy | null;
-  /** How to tell a host that cannot be connected to from a slow one; by default, by connecting. */
-  reachability?: Reachability;
 }
 
-/** The way the runtime's `fetch` has to be called to stay out of the way of what passes. */
-interface FetchOptions extends BunFetchRequestInit {
-  timeout?: boolean;
-}
+/** Methods that mean the same twice (RFC 9110 §9.2.2). */
+const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
 /**
- * An upstream behind HTTP/1.1, on the runtime's own `fetch` and its pool of connections.
- *
- * Time limits have no timers of their own for each call. `fetch` does not say whether a call that has no answer yet
- * has a connection; for the few that have waited for half of `connectMs`, a look at the host does (see
- * `reachability.ts`). Only those are then watched for `firstByteMs`.
+ * What must not be sent twice goes on no connection that has been unused for longer, ms: its server may be closing it
+ * at this moment. No common server does so earlier.
+ */
+const surelyOpenMs = 1_000;
+
+/**
+ * Upstreams behind HTTP/1.1, on sockets of the runtime. Not on its `fetch`, for the reasons in
+ * docs/decisions/http-client.md: it says neither when a request leaves nor when an answer ends, and costs more.
  */
 export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const { clock, ca = null, proxy = null } = options;
   const { connectMs, firstByteMs } = options.timeouts;
-  const soonMs = Math.min(connectMs / 2, firstByteMs);
-  const soon = createDeadlines(clock, soonMs);
-  const later = createDeadlines(clock, firstByteMs - soonMs);
-  const reachability = options.reachability ?? createReachability(clock, connectMs / 2);
-  const authorities = ca === null ? null : { ca: [...ca] };
+  const connecting = createDeadlines(clock, connectMs);
+  const answering = createDeadlines(clock, firstByteMs);
+  const pool = new Pool(clock);
+  const places = new Places({ pool, proxy, ca });
   const pins = new Pins(clock);
 
-  /** For a call that has been without an answer for `soonMs`. */
-  const watchOn = async (call: Call): Promise<void> => {
-    const { url, controller } = call.request;
-    const answer = later.begin(() => controller.abort(timeoutOf(url, "answer", firstByteMs)));
-    call.wait = answer;
-    const reachable = await reachability.check(call.via?.href ?? call.pinned?.url ?? url);
-    // Still this wait, so still without an answer.
-    if (reachable || call.wait !== answer) return;
-    if (call.pinned !== null) pins.failed(call.pinned.address);
-    controller.abort(timeoutOf(call.via?.host ?? url, "connection", connectMs));
-  };
-
-  const send = async (request: UpstreamRequest): Promise<Response> => {
+  const send = async (request: UpstreamRequest): Promise<Answer> => {
     const { signal } = request.controller;
     signal.throwIfAborted();
-    const via = proxyFor(proxy, request.url);
-    const addresses = via === null ? (request.addresses ?? null) : null;
-    // Without one that was checked there is none to connect to, least of all whatever the name means now.
-    if (addresses?.length === 0) throw failureOf({ code: "ENOTFOUND" }, request.url);
-    const checked = addresses === null ? [] : pins.of(request.url, addresses);
-    const call: Call = { request, via, pinned: null, wait: null };
-    call.wait = soon.begin(() => void watchOn(call));
+    const place = placeOf(request);
+    const mayRepeat = isRepeatable(request);
+    const unusedMs = mayRepeat ? Infinity : surelyOpenMs;
+    const attempt = new Attempt(request, place);
     try {
-      const answer = await (checked.length > 0
-        ? sendPinned(call, checked)
-        : start(request, request.url, { signal, tls: authorities, via }));
-      if (answer.status < 200 || answer.status > 599) {
-        await answer.body?.cancel();
-        throw noStatus(request.url, answer.status);
+      // A body that is a stream goes once.
+      const kept = request.body instanceof ReadableStream ? null : take(place, request, unusedMs);
+      let connection = kept ?? (await connect(place, request));
+      attempt.wait = answering.begin(() =>
+        request.controller.abort(timeoutOf(request.url, "answer", firstByteMs)),
+      );
+      let answer: Answer;
+      try {
+        answer = await connection.send(request, attempt);
+      } catch (error) {
+        const wasStale = error instanceof BrokenConnection && error.wasStale;
+        if (!wasStale || !mayRepeat || signal.aborted) throw error;
+        connection = await connect(place, request);
+        answer = await connection.send(request, attempt);
       }
       // Only the next hop asks for this; what it asks of us is nothing that the client could give.
-      if (via !== null && answer.status === 407) throw refusalOfProxy(via, answer.status);
+      if (place.via !== null && answer.status === 407) {
+        connection.close();
+        throw refusalOfProxy(place.via.url, answer.status);
+      }
       return answer;
     } catch (error) {
       signal.throwIfAborted();
       // Not the upstream failed but the body on its way there, which knows why.
       if (error instanceof ProxyError) throw error;
-      throw failureOf(error, request.url, via);
+      throw failureOf(error, request.url);
     } finally {
-      call.wait.end();
-      call.wait = null;
+      attempt.wait?.end();
     }
   };
 
-  /** Tries addresses until one takes the connection. A body that is a stream goes once. */
-  const sendPinned = async (call: Call, checked: readonly Pinned[]): Promise<Response> => {
-    const { request } = call;
-    const { signal } = request.controller;
-    for (const [i, pinned] of checked.entries()) {
-      call.pinned = pinned;
-      request.headers.set("host", pinned.host);
+  /** @throws UpstreamFailure where the URL leads nowhere */
+  const placeOf = ({ url }: UpstreamRequest): Place => {
+    try {
+      return places.of(url);
+    } catch {
+      throw failureOf({ code: "ERR_INVALID_URL" }, url);
+    }
+  };
+
+  /** Where connections for a request may go: to its host, or to the addresses of it that were checked, in this order. */
+  const waysTo = (place: Place, { addresses = null, url }: UpstreamRequest): readonly Place[] => {
+    if (addresses === null || place.via !== null) return [place];
+    // Without one that was checked there is none to connect to, least of all whatever the name means now.
+    if (addresses.length === 0) throw failureOf({ code: "ENOTFOUND" }, url);
+    if (place.isAddress) return [place];
+    return pins.order(addresses).map((address) => places.at(place, address));
+  };
+
+  /** A connection that is there, null where there is none. */
+  const take = (place: Place, request: UpstreamRequest, unusedMs: number): Connection | null => {
+    if ((request.addresses ?? null) === null) return place.free.take(unusedMs);
+    for (const way of waysTo(place, request)) {
+      const connection = way.free.take(unusedMs);
+      if (connection !== null) return connection;
+    }
+    return null;
+  };
+
+  /** A new connection, to the first of its addresses that takes one. */
+  const connect = async (place: Place, request: UpstreamRequest): Promise<Connection> => {
+    const { url, controller } = request;
+    const ways = waysTo(place, request);
+    for (const [i, way] of ways.entries()) {
+      const isPinned = way !== place;
       try {
-        const tls = { ...authorities, serverName: pinned.name };
-        return await start(request, pinned.url, { signal, tls, via: null });
+        return await (way.via?.isTunnel === true
+          ? tunnel(way, way.via.url, request)
+          : open(way, request, isPinned));
       } catch (error) {
-        if (!isUnconnected(error)) throw error;
-        pins.failed(pinned.address);
-        const isLast = i === checked.length - 1;
-        if (isLast || request.body instanceof ReadableStream || signal.aborted) throw error;
+        controller.signal.throwIfAborted();
+        if (isPinned && isUnconnected(error)) pins.failed(way.endpoint.hostname);
+        if (!isUnconnected(error) || i === ways.length - 1)
+          throw failureOf(error, url, { via: way.via?.url ?? null, isConnected: false });
       }
     }
-    throw failureOf(null, request.url);
+    throw failureOf(null, url);
+  };
+
+  const open = (way: Place, request: UpstreamRequest, isPinned: boolean): Promise<Connection> => {
+    const { url, controller } = request;
+    const { signal } = controller;
+    const { promise, resolve, reject } = Promise.withResolvers<Connection>();
+    let isWanted = true;
+    const leave = (): void => {
+      isWanted = false;
+      wait.end();
+      reject(signal.reason);
+    };
+    const wait = connecting.begin(() => {
+      if (isPinned) pins.failed(way.endpoint.hostname);
+      controller.abort(timeoutOf(way.via?.url.host ?? url, "connection", connectMs));
+    });
+    signal.addEventListener("abort", leave, { once: true });
+    const finish = (): void => {
+      wait.end();
+      signal.removeEventListener("abort", leave);
+    };
+    connectSocket(way.endpoint, way.free).then(
+      (connection) => {
+        finish();
+        if (isWanted) resolve(connection);
+        else way.free.free(connection);
+      },
+      (error: unknown) => {
+        finish();
+        reject(error);
+      },
+    );
+    return promise;
+  };
+
+  /** TLS with the upstream, through a tunnel of the proxy's. */
+  const tunnel = async (way: Place, via: URL, request: UpstreamRequest): Promise<Connection> => {
+    const { signal } = request.controller;
+    const dialling = { clock, connectMs, signal };
+    const target = { name: way.name, port: way.port };
+    const stream = await dialThrough({ url: via, ca }, target, dialling);
+    const secure = await secured(stream, way.name, request.url, ca, dialling);
+    return connectionOn(secure, way.free);
   };
 
   const close = (): void => {
-    soon.close();
-    later.close();
+    connecting.close();
+    answering.close();
+    pool.close();
   };
   return { send, close };
 }
 
-/** A call, and the wait for its answer; null when there is one. */
-interface Call {
-  readonly request: UpstreamRequest;
-  /** The proxy it goes through. */
-  readonly via: URL | null;
-  /** The address it goes to, where that was chosen here. */
-  pinned: Pinned | null;
-  wait: Wait | null;
-}
+/** A request on its way, once or a second time. */
+class Attempt implements Sending {
+  readonly target: Sending["target"];
+  readonly more: string;
+  /** The wait for its answer, once it has a connection. */
+  wait: Wait | null = null;
+  readonly #request: UpstreamRequest;
+  #isSent = false;
 
-interface Way {
-  signal: AbortSignal;
-  tls: { ca?: string[]; serverName?: string } | null;
-  via: URL | null;
-}
-
-/** @param url where the connection goes: that of the request, or the same on one address */
-function start(
-  request: UpstreamRequest,
-  url: string,
-  { signal, tls, via }: Way,
-): Promise<Response> {
-  const { method, headers, body, onSent } = request;
-  const options: FetchOptions = {
-    method,
-    headers,
-    signal,
-    decompress: false,
-    redirect: "manual",
-    timeout: false,
-  };
-  if (tls !== null) options.tls = tls;
-  if (via !== null) options.proxy = via.href;
-  if (body instanceof Uint8Array) {
-    if (body.length > largeBodyBytes) {
-      // A length lets the stream go without chunked coding, which some servers do not take.
-      headers.set("content-length", String(body.length));
-      options.body = inPieces(body, onSent);
-      return fetch(url, options);
-    }
-    options.body = body;
-  } else if (body !== null) {
-    options.body = onSent === undefined ? body : whenTaken(body, onSent);
-    return fetch(url, options);
+  constructor(request: UpstreamRequest, place: Place) {
+    this.#request = request;
+    this.target = targetAt(place, request.url);
+    this.more = place.via?.more ?? "";
   }
-  const answer = fetch(url, options);
-  onSent?.();
-  return answer;
+
+  progressed(): void {
+    this.wait?.restart();
+  }
+
+  sent(): void {
+    this.wait?.restart();
+    if (this.#isSent) return;
+    this.#isSent = true;
+    this.#request.onSent?.();
+  }
+}
+
+function isRepeatable({ method, headers, body, repeatable }: UpstreamRequest): boolean {
+  if (body instanceof ReadableStream) return false;
+  return repeatable === true || idempotent.has(method) || headers.has("idempotency-key");
 }

@@ -1,5 +1,6 @@
 import type { Deadlines } from "./deadlines.ts";
 import type { Fields } from "./headers.ts";
+import type { Answer, AnswerBody } from "./upstream.ts";
 
 /** How the body of an answer ended. */
 export type BodyEnd =
@@ -17,9 +18,6 @@ export interface BodyObserver {
   onEnd: (this: void, end: BodyEnd) => void;
 }
 
-/** An answer whose length is known and at most this is handed on whole if it arrives in one piece. */
-const wholeBytes = 64 * 1024;
-
 /** An answer that says it is no longer than this is waited for in full: it comes in one packet or a few. */
 const smallBytes = 16 * 1024;
 
@@ -33,21 +31,8 @@ export interface Patience {
   readonly taking: Deadlines;
 }
 
-/** A body that comes in pieces, for one reader. */
-export interface BodySource {
-  /** The next piece, null at the end; rejects where the upstream fails. The observer learns of it all. */
-  read(): Promise<Uint8Array<ArrayBuffer> | null>;
-  /**
-   * Gives all pieces there are to `take`, and waits where that gives a promise. Resolves at the end, and rejects where
-   * the upstream or `take` fails. The same as to `read` them one by one, at half the cost.
-   */
-  each(take: (piece: Uint8Array<ArrayBuffer>) => Promise<void> | undefined): Promise<void>;
-  /** The reader wants no more. */
-  cancel(): void;
-}
-
 /** A body that is there in full, or a source of its pieces, or null where there is none. */
-export type OpenedBody = Uint8Array<ArrayBuffer> | BodySource | null;
+export type OpenedBody = Uint8Array<ArrayBuffer> | AnswerBody | null;
 
 /**
  * Begins to pass an answer's body on, piece by piece and never faster than it is taken, and tells `observer` about it.
@@ -60,27 +45,29 @@ export type OpenedBody = Uint8Array<ArrayBuffer> | BodySource | null;
  * @throws nothing: an upstream that fails before the first byte gives a source that fails.
  */
 export function openBody(
-  answer: Response,
+  { body }: Answer,
   fields: Fields,
   { idle }: Patience,
   observer: BodyObserver,
   controller: AbortController,
 ): OpenedBody | Promise<OpenedBody> {
-  if (isSmall(fields)) return small(answer, idle, observer, controller);
-  const length = lengthOf(fields);
-  // Bytes without a Content-Type would be given one by the server, which a stream is not.
-  const canBeWhole = length > 0 && length <= wholeBytes && fields["content-type"] !== undefined;
-  const { body } = answer;
   if (body === null) {
     observer.onEnd({ how: "complete" });
     return null;
   }
-  const source = new Source(body.getReader(), idle, observer);
-  return canBeWhole ? wholeOrSource(source, length) : source;
+  if (body instanceof Uint8Array) {
+    observer.onChunk?.(body);
+    observer.onEnd({ how: "complete" });
+    // Bytes without a Content-Type would be given one by the server, which a stream is not.
+    return fields["content-type"] === undefined ? new Known(body) : body;
+  }
+  return isSmall(fields)
+    ? small(body, idle, observer, controller)
+    : new Source(body, idle, observer);
 }
 
 /** Whether an answer with these headers comes in one packet or a few, all of it at once. */
-export function isSmall(fields: Fields): boolean {
+function isSmall(fields: Fields): boolean {
   const length = lengthOf(fields);
   const type = fields["content-type"];
   return (
@@ -91,14 +78,38 @@ export function isSmall(fields: Fields): boolean {
   );
 }
 
+/** Bytes that are there, as a source. */
+class Known implements AnswerBody {
+  #bytes: Uint8Array<ArrayBuffer> | null;
+
+  constructor(bytes: Uint8Array<ArrayBuffer>) {
+    this.#bytes = bytes;
+  }
+
+  read(): Promise<Uint8Array<ArrayBuffer> | null> {
+    const bytes = this.#bytes;
+    this.#bytes = null;
+    return Promise.resolve(bytes);
+  }
+
+  async each(take: (piece: Uint8Array<ArrayBuffer>) => Promise<void> | undefined): Promise<void> {
+    if (this.#bytes !== null) await take(this.#bytes);
+    this.#bytes = null;
+  }
+
+  cancel(): void {
+    this.#bytes = null;
+  }
+}
+
 /** What an answer says of its length, in bytes; NaN where it may be any: a transfer coding overrides a length (RFC 9112 §6.3). */
 function lengthOf(fields: Fields): number {
   return fields["transfer-encoding"] === undefined ? Number(fields["content-length"] ?? NaN) : NaN;
 }
 
-/** A small answer, read without a reader: a tenth of what a request costs here. */
+/** A small answer, read to its end. */
 async function small(
-  answer: Response,
+  body: AnswerBody,
   idle: Deadlines,
   { onChunk, onEnd }: BodyObserver,
   controller: AbortController,
@@ -109,11 +120,16 @@ async function small(
     controller.abort(silence);
   });
   try {
-    const bytes = new Uint8Array(await answer.arrayBuffer());
-    if (bytes.length > 0) onChunk?.(bytes);
+    const pieces: Uint8Array[] = [];
+    for (;;) {
+      const piece = await body.read();
+      if (piece === null) break;
+      onChunk?.(piece);
+      pieces.push(piece);
+      wait.restart();
+    }
     onEnd({ how: "complete" });
-    // An answer to HEAD, or a 304, gives the length of what it does not have.
-    return bytes.length === 0 ? null : bytes;
+    return Buffer.concat(pieces);
   } catch (thrown) {
     const left = controller.signal.aborted && silence === null;
     const error = silence ?? asError(thrown);
@@ -126,51 +142,28 @@ async function small(
   }
 }
 
-async function wholeOrSource(source: Source, length: number): Promise<OpenedBody> {
-  try {
-    const first = await source.read();
-    if (first?.length === length) {
-      source.finish({ how: "complete" });
-      return first;
-    }
-    if (first !== null) source.unread(first);
-  } catch {
-    // The next read says it again.
-  }
-  return source;
-}
-
-type Reader = Pick<ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>, "read" | "cancel">;
-
 /** The upstream's side of a relay. */
-class Source implements BodySource {
-  readonly #reader: Reader;
+class Source implements AnswerBody {
+  readonly #body: AnswerBody;
   readonly #idle: Deadlines;
   readonly #observer: BodyObserver;
   #end: BodyEnd | null = null;
-  #first: Uint8Array<ArrayBuffer> | null = null;
 
-  constructor(reader: Reader, idle: Deadlines, observer: BodyObserver) {
-    this.#reader = reader;
+  constructor(body: AnswerBody, idle: Deadlines, observer: BodyObserver) {
+    this.#body = body;
     this.#idle = idle;
     this.#observer = observer;
   }
 
   async read(): Promise<Uint8Array<ArrayBuffer> | null> {
-    const first = this.#first;
-    this.#first = null;
-    if (first !== null) return first;
     if (this.#end !== null) return this.#ended(this.#end);
     const wait = this.#idle.begin(() => this.#fail(new Error(idleMessage)));
     try {
-      const piece = await this.#reader.read();
+      const piece = await this.#body.read();
       if (this.#end !== null) return this.#ended(this.#end);
-      if (piece.done) {
-        this.finish({ how: "complete" });
-        return null;
-      }
-      this.#observer.onChunk?.(piece.value);
-      return piece.value;
+      if (piece === null) this.#finish({ how: "complete" });
+      else this.#observer.onChunk?.(piece);
+      return piece;
     } catch (error) {
       this.#fail(error);
       throw asError(error);
@@ -180,25 +173,20 @@ class Source implements BodySource {
   }
 
   async each(take: (piece: Uint8Array<ArrayBuffer>) => Promise<void> | undefined): Promise<void> {
-    const first = this.#first;
-    this.#first = null;
-    if (this.#end !== null && first === null) return void this.#ended(this.#end);
-    if (first !== null) await take(first);
+    if (this.#end !== null) return void this.#ended(this.#end);
     const wait = this.#idle.begin(() => this.#fail(new Error(idleMessage)));
+    const { onChunk } = this.#observer;
     try {
-      for (;;) {
-        const piece = await this.#reader.read();
-        if (this.#end !== null) return void this.#ended(this.#end);
-        if (piece.done) return this.finish({ how: "complete" });
-        this.#observer.onChunk?.(piece.value);
-        const taken = take(piece.value);
-        if (taken !== undefined) {
-          // Time in which the client takes nothing is none of the upstream's.
-          wait.end();
-          await taken;
-        }
-        wait.restart();
-      }
+      await this.#body.each((piece) => {
+        onChunk?.(piece);
+        const taken = take(piece);
+        if (taken === undefined) return void wait.restart();
+        // Time in which the client takes nothing is none of the upstream's.
+        wait.end();
+        return taken.then(() => wait.restart());
+      });
+      if (this.#end === null) this.#finish({ how: "complete" });
+      else this.#ended(this.#end);
     } catch (error) {
       this.#fail(error);
       throw asError(error);
@@ -207,13 +195,8 @@ class Source implements BodySource {
     }
   }
 
-  /** Puts back a piece that was read, to be the next again. */
-  unread(piece: Uint8Array<ArrayBuffer>): void {
-    this.#first = piece;
-  }
-
   cancel(): void {
-    this.finish({ how: "abandoned" });
+    this.#finish({ how: "abandoned" });
   }
 
   #ended(end: BodyEnd): null {
@@ -222,18 +205,18 @@ class Source implements BodySource {
   }
 
   /** Ends the relay; only the first end counts. */
-  finish(end: BodyEnd): void {
+  #finish(end: BodyEnd): void {
     if (this.#end !== null) return;
     this.#end = end;
     this.#observer.onEnd(end);
     // Closes the connection to an upstream that is not done.
-    if (end.how !== "complete") this.#reader.cancel().catch(() => {});
+    if (end.how !== "complete") this.#body.cancel();
   }
 
   #fail(error: unknown): void {
     // The call is aborted because the client has gone, which its own stream may learn only later.
     const gone = error instanceof Error && error.name === "AbortError";
-    this.finish(gone ? { how: "abandoned" } : { how: "failed", error });
+    this.#finish(gone ? { how: "abandoned" } : { how: "failed", error });
   }
 }
 
@@ -244,7 +227,7 @@ class Source implements BodySource {
 export async function taken(
   written: Promise<unknown>,
   taking: Deadlines,
-  source: Pick<BodySource, "cancel"> | null = null,
+  source: Pick<AnswerBody, "cancel"> | null = null,
 ): Promise<void> {
   const late = Promise.withResolvers<never>();
   const wait = taking.begin(() => {
@@ -274,7 +257,7 @@ export function toBody(
  * A stream of what `source` gives. It is a "direct" one, which writes to the socket without a queue between (a third
  * cheaper); a pending promise from `write` means that the client is not keeping up.
  */
-function toStream(source: BodySource, taking: Deadlines): ReadableStream<Uint8Array> {
+function toStream(source: AnswerBody, taking: Deadlines): ReadableStream<Uint8Array> {
   // What it throws must reach the server: a broken answer must not look complete to the client.
   const pull = async (sink: ReadableStreamDirectController): Promise<void> => {
     await source.each((piece) => {

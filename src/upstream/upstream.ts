@@ -24,6 +24,33 @@ export interface UpstreamRequest {
    * for a request that fails before.
    */
   onSent?: (() => void) | undefined;
+  /**
+   * Whether it may be sent a second time where the first may have been taken: methods that mean the same twice always
+   * may (RFC 9110 §9.2.2). Where a kept connection turns out to be closed, nobody can tell.
+   */
+  repeatable?: boolean | undefined;
+}
+
+/** An upstream's answer: its head, and its body as it comes. */
+export interface Answer {
+  readonly status: number;
+  readonly statusText: string;
+  readonly headers: Headers;
+  /** All of it; or what is still arriving; or null where there is none. */
+  readonly body: Uint8Array<ArrayBuffer> | AnswerBody | null;
+}
+
+/** A body that is still arriving, for one reader, which takes it in one way or the other. */
+export interface AnswerBody {
+  /** The next piece, null at the end; rejects where it breaks off. */
+  read(): Promise<Uint8Array<ArrayBuffer> | null>;
+  /**
+   * Gives all pieces there are to `take`, and waits where that gives a promise. Resolves at the end; rejects where the
+   * body breaks off or `take` fails. The same as to `read` them one by one, at a fraction of the cost.
+   */
+  each(take: (piece: Uint8Array<ArrayBuffer>) => Promise<void> | undefined): Promise<void>;
+  /** The reader wants no more. */
+  cancel(): void;
 }
 
 /** Something that answers requests: a server behind HTTP, or a pool of workers. */
@@ -33,8 +60,8 @@ export interface Upstream {
    * they are.
    * @throws UpstreamFailure where there is no answer; the signal's reason where it was aborted.
    */
-  send(request: UpstreamRequest): Promise<Response>;
-  /** Gives back timers. Calls under way go on, without time limits. */
+  send(request: UpstreamRequest): Promise<Answer>;
+  /** Gives back timers and connections. Calls under way go on, without time limits. */
   close(): void;
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { FakeClock, settlePromises } from "../clock.ts";
+import { asAnswer, bytesOf, textOf } from "../upstream/answers.ts";
 import { mayTurnAway, readTurnedAway, waitInHead } from "../../src/proxy/refused.ts";
 
 const over =
@@ -24,10 +25,10 @@ describe("an answer that is looked into", () => {
     ["as it is", {}, new TextEncoder().encode(over)],
     ["compressed", { "content-encoding": "gzip" }, Bun.gzipSync(over)],
   ] as const)("goes on byte for byte, %s", async (_, headers, bytes) => {
-    const answer = new Response(bytes, { status: 429, headers });
+    const answer = asAnswer(new Response(bytes, { status: 429, headers }));
     const read = await readTurnedAway("openai", answer, new FakeClock(), null);
     expect(read.refusal).toMatchObject({ kind: "rate_limit", waitMs: 1_500 });
-    expect(new Uint8Array(await read.answer.arrayBuffer())).toEqual(new Uint8Array(bytes));
+    expect(new Uint8Array(await bytesOf(read.answer))).toEqual(new Uint8Array(bytes));
     expect(read.answer.status).toBe(429);
   });
 
@@ -36,25 +37,25 @@ describe("an answer that is looked into", () => {
     const stream = new Blob([large]).stream();
     const read = await readTurnedAway(
       "openai",
-      new Response(stream, { status: 429 }),
+      asAnswer(new Response(stream, { status: 429 })),
       new FakeClock(),
       null,
     );
     expect(read.refusal?.kind).toBe("rate_limit");
-    expect(await read.answer.text()).toBe(large);
+    expect(await textOf(read.answer)).toBe(large);
   });
 
   test("may have no body, and may mean something else", async () => {
     const read = await readTurnedAway(
       "openai",
-      new Response(null, { status: 503 }),
+      asAnswer(new Response(null, { status: 503 })),
       new FakeClock(),
       null,
     );
     expect(read.refusal?.kind).toBe("overload");
     const forbidden = await readTurnedAway(
       "github",
-      new Response("no", { status: 403 }),
+      asAnswer(new Response("no", { status: 403 })),
       new FakeClock(),
       null,
     );
@@ -71,7 +72,7 @@ describe("an answer that is looked into", () => {
       start: (controller) => controller.enqueue(new TextEncoder().encode("{")),
     });
     const headers = { "retry-after": says };
-    const answer = new Response(stream, { status: 429, headers });
+    const answer = asAnswer(new Response(stream, { status: 429, headers }));
     const waitMs = waitInHead("generic", answer, clock.now());
     expect(waitMs).toBe(1_000 * Number(says));
     let isRead = false;
@@ -97,10 +98,10 @@ describe("an answer that is looked into", () => {
       },
     });
     const headers = { "content-length": "500" };
-    const answer = new Response(stream, { status: 503, headers });
+    const answer = asAnswer(new Response(stream, { status: 503, headers }));
     const read = await readTurnedAway("generic", answer, new FakeClock(), null);
     expect(read).toMatchObject({ whole: true, refusal: { kind: "overload" } });
-    expect([await read.answer.text(), read.answer.headers.get("content-length")]).toEqual([
+    expect([await textOf(read.answer), read.answer.headers.get("content-length")]).toEqual([
       "{",
       null,
     ]);

@@ -2,10 +2,14 @@ import { connect, isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import type { Clock } from "../clock.ts";
-import { failureOf, timeoutOf } from "../upstream/failure.ts";
-import { UpstreamFailure } from "../upstream/upstream.ts";
 import { formatHost } from "../routing/host.ts";
-import type { TunnelTarget } from "./tunnel-head.ts";
+import type { Host } from "../routing/host.ts";
+import { failureOf, refusalOfProxy, timeoutOf } from "./failure.ts";
+
+/** Where a connection leads. */
+export interface DialTarget extends Host {
+  port: number;
+}
 
 /** How a connection comes about. */
 export interface DialOptions {
@@ -16,8 +20,8 @@ export interface DialOptions {
   signal: AbortSignal;
 }
 
-/** A proxy that outgoing tunnels go through. */
-export interface OutgoingProxy {
+/** A proxy that connections go through. */
+export interface ProxyHop {
   /** `http:` or `https:`, with user and password where it wants them. */
   url: URL;
   /** PEM of the authorities trusted for its certificate; null: the default ones. */
@@ -37,7 +41,7 @@ const longestHead = 16 * 1024;
  * @throws UpstreamFailure `UPSTREAM_UNREACHABLE`, `UPSTREAM_TIMEOUT`; the signal's reason where it is aborted
  */
 export function dial(
-  target: TunnelTarget,
+  target: DialTarget,
   addresses: readonly string[],
   options: DialOptions,
 ): Promise<Duplex> {
@@ -100,8 +104,8 @@ export function dial(
  *   reason where it is aborted
  */
 export function dialThrough(
-  proxy: OutgoingProxy,
-  target: TunnelTarget,
+  proxy: ProxyHop,
+  target: DialTarget,
   options: DialOptions,
 ): Promise<Duplex> {
   const { clock, connectMs, signal } = options;
@@ -121,17 +125,17 @@ export function dialThrough(
       reject(error instanceof Error ? error : new Error(String(error)));
     };
     const abandon = (): void => fail(signal.reason);
-    const ended = (): void => fail(refused(proxy.url, "closed the connection without an answer"));
+    const ended = (): void => fail(refusalOfProxy(proxy.url, null));
     const read = (piece: Buffer): void => {
       head = Buffer.concat([head, piece]);
       const end = head.indexOf("\r\n\r\n");
       if (end === -1) {
-        if (head.length > longestHead) fail(refused(proxy.url, "gave no answer that can be read"));
+        if (head.length > longestHead) fail(refusalOfProxy(proxy.url, null));
         return;
       }
       const status = /^HTTP\/1\.[01] (\d{3})/.exec(head.toString("latin1", 0, 16))?.[1];
       if (status?.startsWith("2") !== true)
-        return fail(refused(proxy.url, `answered ${status ?? "without a status"}`));
+        return fail(refusalOfProxy(proxy.url, status === undefined ? null : Number(status)));
       socket.pause();
       finish();
       const rest = head.subarray(end + 4);
@@ -153,7 +157,7 @@ export function dialThrough(
   });
 }
 
-function connectToProxy({ url, ca }: OutgoingProxy): Duplex {
+function connectToProxy({ url, ca }: ProxyHop): Duplex {
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const isTls = url.protocol === "https:";
   const port = Number(url.port || (isTls ? 443 : 80));
@@ -166,16 +170,52 @@ function connectToProxy({ url, ca }: OutgoingProxy): Duplex {
   });
 }
 
-function connectHead({ username, password }: URL, target: TunnelTarget): string {
+function connectHead(proxy: URL, target: DialTarget): string {
   const host = formatHost(target);
-  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  const authorization =
-    username === "" && password === ""
-      ? ""
-      : `Proxy-Authorization: Basic ${Buffer.from(credentials).toString("base64")}\r\n`;
-  return `CONNECT ${host} HTTP/1.1\r\nHost: ${host}\r\n${authorization}\r\n`;
+  return `CONNECT ${host} HTTP/1.1\r\nHost: ${host}\r\n${proxyAuthorization(proxy)}\r\n`;
 }
 
-function refused({ host }: URL, what: string): UpstreamFailure {
-  return new UpstreamFailure("UPSTREAM_UNREACHABLE", `The outgoing proxy ${host} ${what}.`, false);
+/** The line of a request's head that says who asks an outgoing proxy; empty where it does not want to know. */
+export function proxyAuthorization({ username, password }: URL): string {
+  if (username === "" && password === "") return "";
+  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return `Proxy-Authorization: Basic ${Buffer.from(credentials).toString("base64")}\r\n`;
+}
+
+/**
+ * TLS on a connection that is there, with a certificate for `name` (a name or an address).
+ * @param url what it is for, in what goes wrong
+ * @param ca PEM of the authorities trusted; null: the built-in ones
+ * @throws UpstreamFailure; the signal's reason where it is aborted
+ */
+export function secured(
+  socket: Duplex,
+  name: string,
+  url: string,
+  ca: readonly string[] | null,
+  { clock, connectMs, signal }: DialOptions,
+): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    const secure = connectTls({
+      socket,
+      ...(isIP(name) === 0 ? { servername: name } : { host: name }),
+      ...(ca === null ? {} : { ca: [...ca] }),
+    });
+    const finish = (error: Error | null): void => {
+      stop();
+      signal.removeEventListener("abort", abandon);
+      if (error === null) return resolve(secure);
+      secure.destroy();
+      socket.destroy();
+      reject(error);
+    };
+    const abandon = (): void => finish(signal.reason as Error);
+    const stop = clock.at(clock.now() + connectMs, () =>
+      finish(timeoutOf(url, "connection", connectMs)),
+    );
+    signal.addEventListener("abort", abandon, { once: true });
+    secure.once("secureConnect", () => finish(null));
+    secure.on("error", (error) => finish(failureOf(error, url)));
+    secure.once("close", () => finish(failureOf({ code: "ECONNRESET" }, url)));
+  });
 }

@@ -1,0 +1,92 @@
+import type { Clock } from "../clock.ts";
+import type { Connection, ConnectionKeeper } from "./connection.ts";
+import { createDeadlines } from "./deadlines.ts";
+import type { Deadlines } from "./deadlines.ts";
+
+/** A connection without a request is kept so long, ms, where its server does not say how long it keeps it. */
+const keepMs = 60_000;
+/** A server that says how long it keeps one is believed less this, ms: the next request takes time to get there. */
+const marginMs = 1_000;
+/** More free connections to one place are not kept. */
+const mostFree = 1_024;
+
+/** Free connections to one place. The one that was used last goes first, so that those not needed grow old. */
+export class FreeConnections implements ConnectionKeeper {
+  readonly #pool: Pool;
+  readonly #free: Connection[] = [];
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  /**
+   * One that may carry a request, null where there is none.
+   * @param unusedMs how long nothing may have passed on it
+   */
+  take(unusedMs: number): Connection | null {
+    const now = this.#pool.clock.now();
+    for (let last = this.#free.at(-1); last !== undefined; last = this.#free.at(-1)) {
+      const unused = now - last.freeSince;
+      if (unused >= (last.keepMs ?? Infinity) - marginMs) {
+        last.close();
+        continue;
+      }
+      // Those below it are older.
+      if (unused > unusedMs) return null;
+      this.#free.pop();
+      last.rest?.end();
+      return last;
+    }
+    return null;
+  }
+
+  free(connection: Connection): void {
+    const { clock, idle, isClosed } = this.#pool;
+    if (isClosed || this.#free.length >= mostFree) return connection.close();
+    connection.freeSince = clock.now();
+    this.#free.push(connection);
+    if (connection.rest === null) connection.rest = idle.begin(() => connection.close());
+    else connection.rest.restart();
+  }
+
+  gone(connection: Connection): void {
+    connection.rest?.end();
+    const at = this.#free.lastIndexOf(connection);
+    if (at !== -1) this.#free.splice(at, 1);
+  }
+
+  closeAll(): void {
+    for (const connection of this.#free.slice()) connection.close();
+  }
+}
+
+/** The free connections to all places. */
+export class Pool {
+  readonly clock: Clock;
+  readonly idle: Deadlines;
+  readonly #places = new Set<FreeConnections>();
+  isClosed = false;
+
+  constructor(clock: Clock) {
+    this.clock = clock;
+    this.idle = createDeadlines(clock, keepMs);
+  }
+
+  place(): FreeConnections {
+    const place = new FreeConnections(this);
+    this.#places.add(place);
+    return place;
+  }
+
+  forget(place: FreeConnections): void {
+    this.#places.delete(place);
+    place.closeAll();
+  }
+
+  /** Connections that have a request are closed when it ends. */
+  close(): void {
+    this.isClosed = true;
+    for (const place of this.#places) place.closeAll();
+    this.idle.close();
+  }
+}

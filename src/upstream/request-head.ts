@@ -1,0 +1,77 @@
+import { ProxyError } from "../errors.ts";
+
+/** Where a request goes on its connection, and how its target is written there (RFC 9112 §3.2). */
+export interface RequestTarget {
+  /** Path and query, or all of the URL where the connection is to a proxy. */
+  readonly target: string;
+  /** The value of `Host`. */
+  readonly host: string;
+}
+
+/** What stands in a target as it is; anything else is encoded by the URL's own rules. */
+const plainTarget = /^[!-~]*$/;
+const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** Path and query of a URL whose origin is `originLength` characters long, as they are to be sent. */
+export function targetOf(url: string, originLength: number): string {
+  const fragment = url.indexOf("#", originLength);
+  const target = fragment === -1 ? url.slice(originLength) : url.slice(originLength, fragment);
+  if (!plainTarget.test(target)) {
+    const { pathname, search } = new URL(url);
+    return pathname + search;
+  }
+  return target.startsWith("/") ? target : `/${target}`;
+}
+
+/** How a body's end is told: by its length in bytes, or by chunks; null where there is no body. */
+export type BodyFraming = number | "chunked" | null;
+
+/** Methods that are without a body as a rule: for others a length of 0 says so (RFC 9110 §8.6). */
+const bodiless: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT"]);
+
+/**
+ * The head of a request, with its empty line: Latin-1 characters only.
+ * @param headers end-to-end ones; of those that frame the message it is `framing` that counts
+ * @param more lines for this connection alone, each with its line end
+ */
+export function requestHead(
+  method: string,
+  { target, host }: RequestTarget,
+  headers: Headers,
+  framing: BodyFraming,
+  more = "",
+): string {
+  if (!token.test(method))
+    throw new ProxyError("INVALID_REQUEST", "The request's method is none that HTTP knows.");
+  let head = `${method} ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: keep-alive\r\n${more}`;
+  const fields: Record<string, string> = headers.toJSON();
+  for (const name in fields) {
+    if (ofConnection.has(name)) continue;
+    const value = fields[name];
+    if (value !== undefined) head += `${written(name)}: ${value}\r\n`;
+  }
+  if (framing === "chunked") head += "Transfer-Encoding: chunked\r\n";
+  else if (framing !== null) head += `Content-Length: ${framing}\r\n`;
+  else if (!bodiless.has(method)) head += "Content-Length: 0\r\n";
+  return `${head}\r\n`;
+}
+
+/** What is written here and not copied. */
+const ofConnection: ReadonlySet<string> = new Set([
+  "connection",
+  "content-length",
+  "host",
+  "transfer-encoding",
+]);
+
+/** Names as they are usually written: they mean the same in any case, and not every server knows that. */
+const spellings = new Map<string, string>();
+const mostSpellings = 1_000;
+
+function written(name: string): string {
+  const known = spellings.get(name);
+  if (known !== undefined) return known;
+  const spelling = name.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase());
+  if (spellings.size < mostSpellings) spellings.set(name, spelling);
+  return spelling;
+}
