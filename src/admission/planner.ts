@@ -40,9 +40,7 @@ export class Planner {
   readonly #lines = new Map<string, Line>();
   readonly #crowd = new Crowd();
   readonly #deadlines = new Heap<Pending>((a, b) => a.deadlineAt < b.deadlineAt);
-  /** The first of each line, none of which could start at the last pump. */
-  readonly #heads = new Map<Line, Pending>();
-  /** Their guards, made when something wants to pass. */
+  /** Guards of the lines' heads, made when something wants to pass. */
   readonly #guards = new Map<Line, Guard>();
   /** Whether the last pump found no room for anything; see `#isShut`. */
   #shut = false;
@@ -140,7 +138,8 @@ export class Planner {
   rearm(): void {
     const now = this.#host.clock.now();
     if (this.#shut) this.#isShut(now);
-    for (const head of this.#heads.values()) this.#wakeFor(head, now);
+    for (const { blocked } of this.#lines.values())
+      if (blocked !== null) this.#wakeFor(blocked as Pending, now);
     this.#arm(now);
   }
 
@@ -156,14 +155,14 @@ export class Planner {
   /** The best of each line waits: room for it may be had elsewhere. */
   #seek(now: number): void {
     for (const line of this.#lines.values()) {
-      const head = (this.#heads.get(line) ?? line.anyone()) as Pending | null;
+      const head = (line.blocked ?? line.anyone()) as Pending | null;
       if (head !== null) this.#host.seek(head, now, this);
     }
   }
 
   /** Grants the best head, or one that may pass it. False if nothing can go; then it is planned when to look again. */
   #step(now: number): boolean {
-    if (this.#heads.size > 0) this.#heads.clear();
+    for (const line of this.#lines.values()) line.blocked = null;
     if (this.#guards.size > 0) this.#guards.clear();
     this.#wakeAt = Infinity;
     this.#shut = this.#isShut(now);
@@ -173,7 +172,7 @@ export class Planner {
     for (const line of this.#lines.values()) {
       const head = line.head(now) as Pending | null;
       if (head === null) continue;
-      this.#heads.set(line, head);
+      line.blocked = head;
       if (best === null || this.#before(head, best, now)) best = head;
     }
     if (best === null) return false;
@@ -182,7 +181,8 @@ export class Planner {
       this.#grant(best, path, now);
       return true;
     }
-    const picks = [...this.#heads.keys()].map((line) => line.picks() as Pending[]);
+    const picks: Pending[][] = [];
+    for (const line of this.#lines.values()) picks.push(line.picks() as Pending[]);
     const passing = this.#passing(picks, now);
     if (passing === null) this.#plan(picks, now);
     else this.#grant(passing.item, passing.path, now);
@@ -242,8 +242,9 @@ export class Planner {
 
   /** Whether `item`, which fits on `path`, puts off none of the heads before it by going there. */
   #mayPass(item: Pending, path: Path, now: number): boolean {
-    for (const [line, head] of this.#heads) {
-      if (head === item || !this.#before(head, item, now)) continue;
+    for (const line of this.#lines.values()) {
+      const head = line.blocked as Pending | null;
+      if (head === null || head === item || !this.#before(head, item, now)) continue;
       let guard = this.#guards.get(line);
       if (guard === undefined) {
         guard = new Guard(head, now);
@@ -259,9 +260,9 @@ export class Planner {
    * passes it. Returns false where the plan has to be made again.
    */
   #fitsInto(item: Pending, now: number): boolean {
-    const head = this.#heads.get(item.line);
-    if (this.#pumping || now >= this.#timerAt || (head === undefined && !this.#shut)) return false;
-    if (head !== undefined && item.line.isPick(item)) {
+    const head = item.line.blocked as Pending | null;
+    if (this.#pumping || now >= this.#timerAt || (head === null && !this.#shut)) return false;
+    if (head !== null && item.line.isPick(item)) {
       if (this.#before(item, head, now)) return false;
       if (this.#canPass(item, now)) return false;
       if (
@@ -283,14 +284,14 @@ export class Planner {
 
   /** Sets `#wakeAt` to when a head, or the smallest request of a line, fits by time alone. */
   #plan(lines: readonly Pending[][], now: number): void {
-    for (const head of this.#heads.values()) this.#wakeFor(head, now);
     for (const picks of lines) {
       let [smallest] = picks;
+      const head = smallest?.line.blocked as Pending | null | undefined;
+      if (head) this.#wakeFor(head, now);
       for (const item of picks) {
         if (item.cost.total_tokens < (smallest?.cost.total_tokens ?? 0)) smallest = item;
       }
-      if (smallest !== undefined && this.#heads.get(smallest.line) !== smallest)
-        this.#wakeFor(smallest, now);
+      if (smallest !== undefined && smallest !== head) this.#wakeFor(smallest, now);
     }
   }
 
@@ -335,10 +336,7 @@ export class Planner {
     if (item.flow === null) return false;
     const { path } = item.request;
     item.line.remove(item);
-    if (item.line.size === 0) {
-      this.#lines.delete(path.key);
-      this.#heads.delete(item.line);
-    }
+    if (item.line.size === 0) this.#lines.delete(path.key);
     this.#deadlines.remove(item);
     this.#crowd.remove(item);
     return true;

@@ -41,6 +41,8 @@ export class Line {
   size = 0;
   /** Whether small requests go first now; set by the planner. */
   smart = false;
+  /** Its first, where that could not start when the queue was last looked at; set by the planner. */
+  blocked: Waiting | null = null;
 
   constructor(shares: Shares) {
     this.#shares = shares;
