@@ -3,7 +3,7 @@ import type { Account } from "../ledger/account.ts";
 import type { Cost } from "../limit/cost.ts";
 import { amountOf, oneRequest } from "../limit/cost.ts";
 import type { Limit } from "../limit/limit.ts";
-import { Heap } from "../queue/heap.ts";
+import { Deadlines } from "../queue/deadlines.ts";
 import type { Flow } from "../queue/lane.ts";
 import { goesBefore, Line } from "../queue/line.ts";
 import { fromTheBack } from "../queue/places.ts";
@@ -39,7 +39,7 @@ export class Planner {
   readonly #shares = new Shares();
   readonly #lines = new Map<string, Line>();
   readonly #crowd = new Crowd();
-  readonly #deadlines = new Heap<Pending>((a, b) => a.deadlineAt < b.deadlineAt);
+  readonly #deadlines = new Deadlines<Pending>();
   /** Guards of the lines' heads, made when something wants to pass. */
   readonly #guards = new Map<Line, Guard>();
   /** Whether the last pump found no room for anything; see `#isShut`. */
@@ -310,7 +310,7 @@ export class Planner {
   }
 
   #expire(now: number): void {
-    for (let item = this.#deadlines.first(); item !== undefined; item = this.#deadlines.first()) {
+    for (let item = this.#deadlines.first(); item !== null; item = this.#deadlines.first()) {
       if (item.deadlineAt > now) return;
       this.#take(item);
       this.#host.expire(item, now);

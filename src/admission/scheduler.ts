@@ -258,6 +258,8 @@ export class Scheduler implements PlannerHost {
       nextInLane: null,
       previousInFlow: null,
       nextInFlow: null,
+      previousToEnd: null,
+      nextToEnd: null,
       place: -1,
     };
     const leave = (): void => {

@@ -7,8 +7,8 @@ import type { Client, Shares } from "./shares.ts";
 export const priorities = { high: 0, normal: 1, low: 2 } as const;
 export type Priority = keyof typeof priorities;
 
-/** A request in the queue. `place` is its place among the deadlines. */
-export interface Waiting extends Heaped {
+/** A request in the queue. */
+export interface Waiting {
   /** Order of arrival in the process. */
   readonly seq: number;
   readonly priority: Priority;
@@ -21,7 +21,6 @@ export interface Waiting extends Heaped {
   readonly arrivedAt: number;
   /** Longest wait allowed by its limits, ms: what ageing is measured by. */
   readonly timeoutMs: number;
-  deadlineAt: number;
   /** Where it waits; null while it does not. The list pointers belong to the lane. */
   flow: Flow | null;
   previousInLane: Waiting | null;

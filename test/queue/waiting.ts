@@ -27,13 +27,11 @@ export function waiting(draft: Draft): Waiting {
     cost: tokens(amount),
     arrivedAt,
     timeoutMs,
-    deadlineAt: arrivedAt + timeoutMs,
     flow: null,
     previousInLane: null,
     nextInLane: null,
     previousInFlow: null,
     nextInFlow: null,
-    place: -1,
   };
 }
 
