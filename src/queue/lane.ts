@@ -110,6 +110,8 @@ export class Lane {
       if (after === null) this.#close(flow);
       else {
         flow.head = after;
+        // What was served is known already: so it is put in order once for both.
+        flow.standing = flow.client.virtualTime;
         this.#turns.update(flow);
       }
     }
