@@ -162,17 +162,19 @@ export class Planner {
 
   /** Grants the best head, or one that may pass it. False if nothing can go; then it is planned when to look again. */
   #step(now: number): boolean {
-    for (const line of this.#lines.values()) line.blocked = null;
     if (this.#guards.size > 0) this.#guards.clear();
     this.#wakeAt = Infinity;
     this.#shut = this.#isShut(now);
-    if (this.#shut) return false;
+    if (this.#shut) {
+      for (const line of this.#lines.values()) line.blocked = null;
+      return false;
+    }
     if (this.#reprices) this.#reprice();
     let best: Pending | null = null;
     for (const line of this.#lines.values()) {
       const head = line.head(now) as Pending | null;
-      if (head === null) continue;
       line.blocked = head;
+      if (head === null) continue;
       if (best === null || this.#before(head, best, now)) best = head;
     }
     if (best === null) return false;
@@ -213,7 +215,8 @@ export class Planner {
   ): { readonly item: Pending; readonly path: Path } | null {
     let first = before;
     const { limits } = path;
-    const rooms = limits.map((limit) => limit.roomAt(now, now));
+    const rooms: number[] = [];
+    for (const limit of limits) rooms.push(limit.roomAt(now, now));
     for (const item of picks) {
       // The rooms first: most do not fit, and this tells it for all picks of a line with one look at its limits.
       if (!isWithin(limits, rooms, item.cost) || !fits(limits, item.cost, now)) continue;
@@ -228,8 +231,8 @@ export class Planner {
    * without a look at the queue. Only asked of a single line, since what waits in another might have to be guarded.
    */
   #isShut(now: number): boolean {
-    const [line] = this.#lines.values();
-    const item = this.#lines.size === 1 ? (line?.anyone() as Pending | null) : null;
+    if (this.#lines.size !== 1) return false;
+    const item = this.#anyone();
     if (item === null) return false;
     let until = now;
     for (const limit of item.request.path.choose(oneRequest, now).limits) {
@@ -238,6 +241,11 @@ export class Planner {
     }
     if (until > now) this.#wakeAt = until;
     return until > now;
+  }
+
+  #anyone(): Pending | null {
+    for (const line of this.#lines.values()) return line.anyone() as Pending | null;
+    return null;
   }
 
   /** Whether `item`, which fits on `path`, puts off none of the heads before it by going there. */

@@ -10,7 +10,8 @@ export function isSmart(line: Line, now: number): boolean {
   const item = line.anyone() as Pending | null;
   if (item === null) return false;
   const { accounts } = item.request.path.choose(item.cost, now);
-  return accounts.some((account) => prefersSmall(account, now));
+  for (const account of accounts) if (prefersSmall(account, now)) return true;
+  return false;
 }
 
 function prefersSmall(account: Account, now: number): boolean {
