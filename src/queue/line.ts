@@ -36,7 +36,9 @@ const liftShare = 0.1;
 export class Line {
   readonly #shares: Shares;
   /** By class and size; a lane that was needed once stays. */
-  readonly #lanes: (Lane | undefined)[] = [];
+  readonly #byKey: (Lane | undefined)[] = [];
+  /** Those that there are, in the same order: they are gone through at every look. */
+  #lanes: readonly Lane[] = [];
   /** Requests waiting here. */
   size = 0;
   /** Whether small requests go first now; set by the planner. */
@@ -51,9 +53,15 @@ export class Line {
   push(item: Waiting): void {
     const row = item.again ? againRow : priorities[item.priority];
     const key = row * (sizes.length + 1) + sizeLane(item.cost.total_tokens);
-    this.#lanes[key] ??= new Lane(this.#shares);
-    this.#lanes[key].push(item);
+    (this.#byKey[key] ?? this.#open(key)).push(item);
     this.size++;
+  }
+
+  #open(key: number): Lane {
+    const lane = new Lane(this.#shares);
+    this.#byKey[key] = lane;
+    this.#lanes = this.#byKey.filter((one) => one !== undefined);
+    return lane;
   }
 
   remove(item: Waiting): void {
@@ -66,10 +74,10 @@ export class Line {
   picks(): Waiting[] {
     const into: Waiting[] = [];
     for (const lane of this.#lanes) {
-      const fair = lane?.fair() ?? null;
+      const fair = lane.fair();
       if (fair === null) continue;
       into.push(fair);
-      const oldest = lane?.oldest() ?? null;
+      const oldest = lane.oldest();
       if (oldest !== null && oldest !== fair) into.push(oldest);
     }
     return into;
@@ -80,7 +88,7 @@ export class Line {
     let head: Waiting | null = null;
     let headClass = Infinity;
     for (const lane of this.#lanes) {
-      const fair = lane?.fair() ?? null;
+      const fair = lane.fair();
       if (fair === null) continue;
       const fairClass = classAt(fair, now);
       if (fairClass < headClass || (fairClass === headClass && this.#goesFirst(fair, head))) {
@@ -88,7 +96,7 @@ export class Line {
         headClass = fairClass;
       }
       // Whose turn it is stands before who came first, unless waiting has lifted that one.
-      const oldest = lane?.oldest() ?? fair;
+      const oldest = lane.oldest() ?? fair;
       if (oldest === fair) continue;
       const oldestClass = classAt(oldest, now);
       if (oldestClass < headClass || (oldestClass === headClass && this.#goesFirst(oldest, head))) {
@@ -106,7 +114,7 @@ export class Line {
   /** Any request that waits here. */
   anyone(): Waiting | null {
     for (const lane of this.#lanes) {
-      const oldest = lane?.oldest() ?? null;
+      const oldest = lane.oldest();
       if (oldest !== null) return oldest;
     }
     return null;
