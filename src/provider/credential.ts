@@ -1,3 +1,4 @@
+import type { HeaderWriter } from "../header-fields.ts";
 import type { Provider } from "./provider.ts";
 
 /** Where clients put their own key, in whatever dialect; none of them may go out beside ours. */
@@ -16,7 +17,7 @@ const own: Partial<Record<Provider, string>> = {
  * Sources: https://docs.anthropic.com/en/api/overview, https://learn.microsoft.com/azure/ai-services/openai/reference,
  * https://ai.google.dev/gemini-api/docs/api-key; the others take a bearer token (RFC 6750).
  */
-export function setKey(headers: Headers, provider: Provider, key: string): void {
+export function setKey(headers: HeaderWriter, provider: Provider, key: string): void {
   for (const name of keyHeaders) headers.delete(name);
   const name = own[provider];
   if (name === undefined) headers.set("authorization", `Bearer ${key}`);

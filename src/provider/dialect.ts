@@ -1,3 +1,4 @@
+import type { HeaderReader } from "../header-fields.ts";
 import type { Prompt } from "../tokens/prompt.ts";
 
 /** What the meter needs to know of a call to a model before it is made. */
@@ -89,7 +90,7 @@ export interface Dialect {
   /** The usage in a complete JSON answer, null where it has none. */
   usageOf(answer: unknown): Usage | null;
   /** The usage in an answer's headers, where the body may not have it; only where a provider sends it there. */
-  usageInHeaders?(headers: Headers): Usage | null;
+  usageInHeaders?(headers: HeaderReader): Usage | null;
   /** Whether a complete JSON answer stopped because its cap on output was reached. */
   stoppedForLength(answer: unknown): boolean;
   /** Follows one answer that is sent as server-sent events. */

@@ -1,3 +1,4 @@
+import type { HeaderReader } from "../header-fields.ts";
 import { deploymentIn } from "./azure.ts";
 import type { Usage } from "./dialect.ts";
 import { readCount } from "./fields.ts";
@@ -22,7 +23,7 @@ const countedIn = [
   ["x-amzn-bedrock-input-token-count", "x-amzn-bedrock-output-token-count"],
 ] as const;
 
-function usageInHeaders(headers: Headers): Usage | null {
+function usageInHeaders(headers: HeaderReader): Usage | null {
   for (const [inputName, outputName] of countedIn) {
     const input = readCount(Number(headers.get(inputName)));
     const output = readCount(Number(headers.get(outputName)));

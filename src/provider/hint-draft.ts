@@ -1,3 +1,4 @@
+import type { HeaderReader } from "../header-fields.ts";
 import { readDecimal } from "./duration.ts";
 import { readReset } from "./hint-reset.ts";
 import { hintOf, isNoLimit, readUnits } from "./hint-shape.ts";
@@ -32,7 +33,7 @@ const windowOf: Readonly<Record<string, HintWindow>> = {
  * Source: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (10), and its versions 3 and 7.
  * @param now milliseconds since the epoch.
  */
-export function readDraft(headers: Headers, now: number): readonly Hint[] {
+export function readDraft(headers: HeaderReader, now: number): readonly Hint[] {
   const left = headers.get("ratelimit");
   const policy = headers.get("ratelimit-policy");
   if (left !== null && /^[ \t]*(?:limit|remaining|reset)=/.test(left)) {
@@ -49,7 +50,7 @@ interface Item {
   parameters: Readonly<Record<string, string>>;
 }
 
-function readItems(left: string, policy: string, headers: Headers, now: number): readonly Hint[] {
+function readItems(left: string, policy: string, headers: HeaderReader, now: number): readonly Hint[] {
   const policies = itemsOf(policy);
   const state = itemsOf(left);
   const names = new Set([...policies, ...state].map(({ name }) => name));
@@ -94,7 +95,7 @@ function itemsOf(text: string): readonly Item[] {
 function readFields(
   text: string,
   policy: string | null,
-  headers: Headers,
+  headers: HeaderReader,
   now: number,
 ): readonly Hint[] {
   if (text.length > longestText) return none;
@@ -103,7 +104,7 @@ function readFields(
   return one(values["limit"], values["remaining"], values["reset"], policy, headers, now);
 }
 
-function readOlder(policy: string | null, headers: Headers, now: number): readonly Hint[] {
+function readOlder(policy: string | null, headers: HeaderReader, now: number): readonly Hint[] {
   const limit = headers.get("ratelimit-limit");
   const remaining = headers.get("ratelimit-remaining");
   const reset = headers.get("ratelimit-reset");
@@ -126,7 +127,7 @@ function one(
   remaining: string | undefined,
   reset: string | undefined,
   policies: string | null,
-  headers: Headers,
+  headers: HeaderReader,
   now: number,
 ): readonly Hint[] {
   if (limitText !== undefined && isNoLimit(limitText)) return none;

@@ -1,3 +1,4 @@
+import type { HeaderReader } from "../header-fields.ts";
 import type { HintUnit, HintWindow } from "./hint-shape.ts";
 import type { Provider } from "./provider.ts";
 
@@ -119,7 +120,7 @@ const byName = new Map(
 const nothing: readonly Dimension[] = [];
 
 /** What an unknown server's answer speaks of: asking for every name would cost more than looking at those there. */
-export function genericDimensions(headers: Headers): readonly Dimension[] {
+export function genericDimensions(headers: HeaderReader): readonly Dimension[] {
   let found: Dimension[] | null = null;
   for (const name of headers.keys()) {
     if (!name.startsWith("x-rate") && !name.startsWith("anthropic-rate")) continue;

@@ -1,3 +1,4 @@
+import type { HeaderReader } from "../header-fields.ts";
 import { readDecimal, readDuration } from "./duration.ts";
 
 /** Waits beyond this (milliseconds: 32 days, a month and a little) are mistakes or jokes, and ignored. */
@@ -25,7 +26,7 @@ const rfc3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d
  * @param now milliseconds since the epoch.
  * @returns milliseconds since the epoch; null where `text` is none of these, not after `now`, or over 32 days off.
  */
-export function readReset(text: string, headers: Headers, now: number): number | null {
+export function readReset(text: string, headers: HeaderReader, now: number): number | null {
   if (text.length > longestText) return null;
   const number = readDecimal(text);
   if (number !== null) {
@@ -44,7 +45,7 @@ export function readReset(text: string, headers: Headers, now: number): number |
  * @param at milliseconds since the epoch on the provider's clock; may be NaN.
  * @returns milliseconds since the epoch; null where that is not after `now`, or over 32 days off.
  */
-export function onOurClock(at: number, headers: Headers, now: number): number | null {
+export function onOurClock(at: number, headers: HeaderReader, now: number): number | null {
   const date = headers.get("date");
   if (date === null || date.length > longestText) return plausible(at, now);
   const ahead = Date.parse(date) - now;

@@ -1,3 +1,4 @@
+import type { HeaderReader } from "../header-fields.ts";
 import { readDecimal } from "./duration.ts";
 import { longestWaitMs, onOurClock } from "./hint-reset.ts";
 
@@ -18,11 +19,11 @@ const longestDate = 33;
  * @returns milliseconds, 0 where the provider says so; null where it does not say, or nothing plausible: a negative
  *   wait, a date that has passed, more than 32 days.
  */
-export function retryAfter(headers: Headers, now: number): number | null {
+export function retryAfter(headers: HeaderReader, now: number): number | null {
   return inMs(headers.get("retry-after-ms"), 1) ?? inSeconds(headers, now);
 }
 
-function inSeconds(headers: Headers, now: number): number | null {
+function inSeconds(headers: HeaderReader, now: number): number | null {
   const text = headers.get("retry-after");
   if (text === null) return null;
   const wait = inMs(text, 1_000);

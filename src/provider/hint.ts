@@ -1,3 +1,4 @@
+import type { HeaderReader } from "../header-fields.ts";
 import { readDraft } from "./hint-draft.ts";
 import { readReset } from "./hint-reset.ts";
 import { dimensionsOf, genericDimensions } from "./hint-names.ts";
@@ -18,14 +19,14 @@ const none: readonly Hint[] = [];
  * @param provider decides which names are looked for and what they mean; `generic` looks for all of them.
  * @param now when the answer's headers arrived, milliseconds since the epoch.
  */
-export function readHints(provider: Provider, headers: Headers, now: number): readonly Hint[] {
+export function readHints(provider: Provider, headers: HeaderReader, now: number): readonly Hint[] {
   // GitHub counts searches, GraphQL points and the rest apart: only "core" is what a quota of requests is about.
   const resource = provider === "github" ? headers.get("x-ratelimit-resource") : null;
   return resource === null || resource === "core" ? readEveryHint(provider, headers, now) : none;
 }
 
 /** As `readHints`, with GitHub's limits for single resources: to learn how long a refusal lasts. */
-export function readEveryHint(provider: Provider, headers: Headers, now: number): readonly Hint[] {
+export function readEveryHint(provider: Provider, headers: HeaderReader, now: number): readonly Hint[] {
   const dimensions = provider === "generic" ? genericDimensions(headers) : dimensionsOf[provider];
   let hints: Hint[] | null = null;
   for (const dimension of dimensions) {
@@ -42,7 +43,7 @@ export function readEveryHint(provider: Provider, headers: Headers, now: number)
   return provider === "anthropic" || provider === "generic" ? withoutSums(hints) : hints;
 }
 
-function readHint(dimension: Dimension, headers: Headers, now: number): Hint | null {
+function readHint(dimension: Dimension, headers: HeaderReader, now: number): Hint | null {
   const limitText = headers.get(dimension.limit);
   const remainingText = headers.get(dimension.remaining);
   const resetText = headers.get(dimension.reset);

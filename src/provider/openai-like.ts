@@ -1,3 +1,4 @@
+import type { HeaderReader } from "../header-fields.ts";
 import type { Prompt, PromptMessage } from "../tokens/prompt.ts";
 import { invalid, isObject } from "./body.ts";
 import type { Dialect, ModelCall, Usage } from "./dialect.ts";
@@ -22,7 +23,7 @@ export interface Variant {
   modelOf?: (path: string, body: Record<string, unknown>) => string;
   /** The key of an object beside `choices` in which a stream's events have `usage` and `error`. */
   extension?: string;
-  usageInHeaders?: (headers: Headers) => Usage | null;
+  usageInHeaders?: (headers: HeaderReader) => Usage | null;
 }
 
 /**

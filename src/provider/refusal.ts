@@ -1,3 +1,4 @@
+import type { HeaderReader } from "../header-fields.ts";
 import { readErrorBody } from "./hint-body.ts";
 import type { ErrorBody } from "./hint-body.ts";
 import { readQuotaFailure } from "./hint-google.ts";
@@ -58,7 +59,7 @@ export interface UpstreamRefusal {
 export function readRefusal(
   provider: Provider,
   status: number,
-  headers: Headers,
+  headers: HeaderReader,
   body: string | null,
   now: number,
 ): UpstreamRefusal | null {
@@ -99,7 +100,7 @@ const githubSecondaryMs = 60_000;
 
 function readRateLimit(
   provider: Provider,
-  headers: Headers,
+  headers: HeaderReader,
   error: ErrorBody,
   stated: Statement,
   now: number,
@@ -229,7 +230,7 @@ function tooLarge({ unit, window, limit }: Statement): UpstreamRefusal {
  * Whether a 403 is a limit: GitHub answers so for both kinds.
  * Source: https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api (exceeding the rate limit).
  */
-function isLimitOfGithub(headers: Headers, { message }: ErrorBody): boolean {
+function isLimitOfGithub(headers: HeaderReader, { message }: ErrorBody): boolean {
   return (
     headers.has("retry-after") ||
     headers.get("x-ratelimit-remaining") === "0" ||

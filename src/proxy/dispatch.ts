@@ -3,6 +3,7 @@ import type { AdmissionRequest } from "../admission/request.ts";
 import { deadlineOf } from "../admission/scheduler.ts";
 import type { Pass } from "../breaker.ts";
 import { ProxyError } from "../errors.ts";
+import type { HeaderFields } from "../header-fields.ts";
 import type { Account } from "../ledger/account.ts";
 import type { Dialect } from "../provider/dialect.ts";
 import { readHints } from "../provider/hint.ts";
@@ -36,7 +37,7 @@ export interface Outgoing {
   /** The host whose addresses must be public, null where the operator has written it. */
   readonly guardedHost: string | null;
   /** End-to-end ones only. */
-  readonly headers: Headers;
+  readonly headers: HeaderFields;
   /** Bytes can be sent again, a stream only once. */
   readonly body: Uint8Array | ReadableStream<Uint8Array> | null;
   readonly admission: AdmissionRequest;

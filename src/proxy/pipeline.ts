@@ -10,7 +10,7 @@ import type { Runtime } from "../runtime.ts";
 import type { Deadlines } from "../upstream/deadlines.ts";
 import { createDeadlines } from "../upstream/deadlines.ts";
 import type { Fields } from "../upstream/headers.ts";
-import { fieldsOf, stripRequestHeaders } from "../upstream/headers.ts";
+import { fieldsOf, requestHeaders } from "../upstream/headers.ts";
 import { UpstreamFailure } from "../upstream/upstream.ts";
 import { Ask } from "./ask.ts";
 import { askOthers, lead, LeaderRefused, mayShare } from "./asking.ts";
@@ -202,9 +202,7 @@ export class Pipeline {
     const upgrade = asksForWebSocket(exchange.method, fields)
       ? (connection.upgrade?.(runtime) ?? null)
       : null;
-    // The server looks at those of the request once more when it switches.
-    const headers = upgrade === null ? request.headers : new Headers(request.headers);
-    stripRequestHeaders(headers, fields);
+    const headers = requestHeaders(fields);
     for (const name of exchange.client.keyHeaders) headers.delete(name);
     // Where the body has changed, its length is for the sender to say.
     if (exchange.estimate !== null) headers.delete("content-length");

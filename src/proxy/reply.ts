@@ -5,6 +5,7 @@ import type { AnswerHead } from "../cache/stored.ts";
 import { setRefusalHeaders } from "../client/refusal.ts";
 import type { Clock } from "../clock.ts";
 import type { ProxyError } from "../errors.ts";
+import type { HeaderWriter } from "../header-fields.ts";
 import type { Account } from "../ledger/account.ts";
 import type { WindowName } from "../limit/limit.ts";
 import type { Cost } from "../limit/cost.ts";
@@ -15,7 +16,7 @@ import { dialectOf, errorDialectOf } from "../provider/dialects.ts";
 import { chargeFailed } from "../provider/meter.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Fields } from "../upstream/headers.ts";
-import { fieldsOf, stripResponseHeaders } from "../upstream/headers.ts";
+import { stripResponseHeaders } from "../upstream/headers.ts";
 import type { BodyEnd, OpenedBody, Patience } from "../upstream/relay.ts";
 import { openBody, toBody } from "../upstream/relay.ts";
 import type { Answer } from "../upstream/upstream.ts";
@@ -29,7 +30,7 @@ const longestRetryMs = 60_000;
 
 /** Sets what every answer on an upstream's behalf carries (contract, section 5). `now` is ms since the epoch. */
 export function setOwnHeaders(
-  headers: Headers,
+  headers: HeaderWriter,
   exchange: Exchange,
   server: string,
   now: number,
@@ -68,12 +69,12 @@ export function relay(
 ): Response | Promise<Response> {
   const { status, statusText, headers } = answer;
   const { estimate, lease, asking } = exchange;
-  const fields = fieldsOf(headers);
   const reader =
     estimate !== null && lease !== null && status < 300
       ? answerReader(dialect, estimate, lease.reserved, headers, exchange.streamed)
       : null;
-  stripResponseHeaders(headers, fields);
+  stripResponseHeaders(headers);
+  const { fields } = headers;
   const settle = (settlement: Settlement | null): void => {
     if (settlement?.usage && settlement.sound)
       estimate?.learn(settlement.usage, settlement.stoppedForLength, exchange.upstreamMs);
@@ -81,7 +82,7 @@ export function relay(
     exchange.finish(status, outcomeOf(status), charged, settlement?.counted ?? charged);
   };
   // As the upstream sent it: what is added below is for this client alone.
-  const head = asking && { status, statusText, headers: new Headers(headers) };
+  const head = asking && { status, statusText, headers: new Headers(headers.toInit()) };
   const recording = asking && head && record(asking, exchange, head, provider);
   const onEnd = (end: BodyEnd): void => {
     void recording?.end(end.how === "complete");
@@ -99,7 +100,7 @@ export function relay(
     // A flight reads it for this client and all others.
     const body =
       flight === null || head === null ? toBody(opened, patience) : flight.open(head, opened);
-    return new Response(body, { status, statusText, headers });
+    return new Response(body, { status, statusText, headers: headers.toInit() });
   };
   const onChunk = bothOf(reader, recording);
   const opened = openBody(answer, fields, patience, { onChunk, onEnd }, controller);
@@ -181,7 +182,7 @@ function dialectFor({ provider, apiPath, anthropicVersion }: Exchange): Dialect 
 }
 
 /** Says when a retry makes sense: in whole seconds, never too early. */
-export function setRetryAfter(headers: Headers, ms: number): void {
+export function setRetryAfter(headers: HeaderWriter, ms: number): void {
   headers.set("retry-after", String(Math.max(1, Math.ceil(ms / 1_000))));
   // What an upstream said in milliseconds was said before the request waited here.
   if (headers.has("retry-after-ms")) headers.set("retry-after-ms", String(Math.ceil(ms)));
@@ -212,7 +213,7 @@ export function errorReply(
  * `X-RateLimit-*` for requests and tokens a minute, and for each limit on requests the fields of the IETF draft
  * (draft-ietf-httpapi-ratelimit-headers-10: quota units are requests unless said otherwise; there are none for tokens).
  */
-function setQuotaHeaders(headers: Headers, quota: Account, now: number): void {
+function setQuotaHeaders(headers: HeaderWriter, quota: Account, now: number): void {
   let policy = "";
   let state = "";
   for (const limit of quota.limits) {

@@ -1,3 +1,4 @@
+import type { HeaderReader } from "../header-fields.ts";
 import type { Cost } from "../limit/cost.ts";
 import { readAnswer } from "../provider/answer.ts";
 import type { Dialect, StreamMeter, Usage } from "../provider/dialect.ts";
@@ -36,7 +37,7 @@ export function answerReader(
   dialect: Dialect,
   estimate: Estimate,
   reserved: Readonly<Cost>,
-  headers: Headers,
+  headers: HeaderReader,
   streamed: boolean,
 ): SideReader<Settlement> {
   // Types are the same in any case (RFC 9110 §8.3.1).

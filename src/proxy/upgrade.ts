@@ -1,7 +1,7 @@
 import { ProxyError } from "../errors.ts";
 import type { Clock } from "../clock.ts";
 import type { Fields } from "../upstream/headers.ts";
-import { fieldsOf, stripResponseHeaders } from "../upstream/headers.ts";
+import { stripResponseHeaders } from "../upstream/headers.ts";
 import type { Answer, Upstream } from "../upstream/upstream.ts";
 import type { Exchange } from "./exchange.ts";
 import { setOwnHeaders } from "./reply.ts";
@@ -14,7 +14,7 @@ export interface Upgrade extends Pick<Upstream, "send"> {
    * @param onEnd called once, when both sides are closed, with a word for the log
    * @returns false where the client has gone; then `onEnd` is not called
    */
-  accept(headers: Headers, onEnd: (outcome: string) => void): boolean;
+  accept(headers: Bun.HeadersInit, onEnd: (outcome: string) => void): boolean;
 }
 
 /** What both sides say about the connection between them, and not about the one behind. */
@@ -43,13 +43,13 @@ export function switchProtocols(
   { server, clock }: { server: string; clock: Clock },
 ): Response {
   const { headers } = answer;
-  const fields = fieldsOf(headers);
-  stripResponseHeaders(headers, fields);
+  stripResponseHeaders(headers);
   for (const name of ofHandshake) headers.delete(name);
-  setOwnHeaders(headers, exchange, server, clock.now(), fields);
+  setOwnHeaders(headers, exchange, server, clock.now(), headers.fields);
   exchange.replied();
-  if (upgrade.accept(headers, (outcome) => exchange.finish(101, outcome)))
-    return new Response(null, { status: 101, headers });
+  const init = headers.toInit();
+  if (upgrade.accept(init, (outcome) => exchange.finish(101, outcome)))
+    return new Response(null, { status: 101, headers: init });
   exchange.finish(499, "aborted");
   return new Response(null, { status: 499 });
 }

@@ -1,7 +1,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../clock.ts";
+import type { HeaderFields } from "../header-fields.ts";
 import { parseHost } from "../routing/host.ts";
+import { parseHead } from "../upstream/answer-reader.ts";
 import { failureOf, timeoutOf } from "../upstream/failure.ts";
 import type { OutgoingProxy } from "../upstream/outgoing-proxy.ts";
 import { proxyFor } from "../upstream/outgoing-proxy.ts";
@@ -111,7 +113,7 @@ const ofHandshake = new Set([
   "upgrade",
 ]);
 
-function handshake(url: URL, headers: Headers, key: string): string {
+function handshake(url: URL, { fields }: HeaderFields, key: string): string {
   const lines = [
     `GET ${url.pathname}${url.search} HTTP/1.1`,
     `Host: ${url.host}`,
@@ -120,9 +122,8 @@ function handshake(url: URL, headers: Headers, key: string): string {
     "Sec-WebSocket-Version: 13",
     `Sec-WebSocket-Key: ${key}`,
   ];
-  for (const [name, value] of headers) {
-    // An empty User-Agent only keeps `fetch` from adding its own.
-    if (ofHandshake.has(name) || (name === "user-agent" && value === "")) continue;
+  for (const [name, value] of Object.entries(fields)) {
+    if (ofHandshake.has(name)) continue;
     lines.push(`${name}: ${value}`);
   }
   return `${lines.join("\r\n")}\r\n\r\n`;
@@ -131,7 +132,7 @@ function handshake(url: URL, headers: Headers, key: string): string {
 /** The head of an answer. */
 export interface Head {
   status: number;
-  headers: Headers;
+  headers: HeaderFields;
 }
 
 /**
@@ -159,9 +160,14 @@ function readHead(socket: Duplex): Promise<Head | null> {
           if (received.length > longestHead) finish(unreadable());
           return;
         }
-        const head = parseHead(received.toString("latin1", 0, end));
+        const text = received.toString("latin1", 0, end + 4);
         received = received.subarray(end + 4);
-        if (head === null) return finish(unreadable());
+        let head: Head;
+        try {
+          head = parseHead(text);
+        } catch {
+          return finish(unreadable());
+        }
         if (head.status === 101 || head.status >= 200) return finish(head);
       }
     };
@@ -171,24 +177,8 @@ function readHead(socket: Duplex): Promise<Head | null> {
   });
 }
 
-function parseHead(text: string): Head | null {
-  const [first = "", ...lines] = text.split("\r\n");
-  const status = /^HTTP\/1\.[01] ([1-5]\d\d)(?: |$)/.exec(first)?.[1];
-  if (status === undefined) return null;
-  const headers = new Headers();
-  try {
-    for (const line of lines) {
-      const colon = line.indexOf(":");
-      headers.append(line.slice(0, colon), line.slice(colon + 1).trim());
-    }
-  } catch {
-    return null;
-  }
-  return { status: Number(status), headers };
-}
-
 /** @throws UpstreamFailure where the answer does not belong to the request (RFC 6455 §4.1) */
-function checkAccepted(url: URL, headers: Headers, key: string): void {
+function checkAccepted(url: URL, headers: HeaderFields, key: string): void {
   const expected = createHash("sha1")
     .update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
     .digest("base64");

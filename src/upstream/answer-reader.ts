@@ -1,8 +1,10 @@
+import { HeaderFields } from "../header-fields.ts";
+
 /** What an answer says before its body. */
 export interface AnswerHead {
   readonly status: number;
   readonly statusText: string;
-  readonly headers: Headers;
+  readonly headers: HeaderFields;
   /** How long the server keeps the connection open for a next request, ms; 0 where it does not, null where it does not say. */
   readonly keepMs: number | null;
 }
@@ -234,10 +236,11 @@ function endOfHead(bytes: Buffer, from: number): number {
   return mixed === -1 ? -1 : mixed + 3;
 }
 
-interface ParsedHead {
+/** What the lines of a head say. */
+export interface ParsedHead {
   readonly status: number;
   readonly statusText: string;
-  readonly headers: Headers;
+  readonly headers: HeaderFields;
   readonly version: "1.0" | "1.1";
 }
 
@@ -248,13 +251,16 @@ const forbidden = /\0|\r(?!\n)/;
 // oxlint-disable-next-line no-control-regex -- they are what is looked for
 const unprintable = /[\0-\x08\x0a-\x1f\x7f]/g;
 
-/** Parses a head, given with its last line end (RFC 9112 §4, §5). */
-function parseHead(text: string): ParsedHead {
+/**
+ * Parses a head, given with its last line end (RFC 9112 §4, §5).
+ * @throws UnreadableAnswer
+ */
+export function parseHead(text: string): ParsedHead {
   if (forbidden.test(text)) throw new UnreadableAnswer("a head with a forbidden character");
   let end = text.indexOf("\n");
   const [, version, status, reason = ""] = statusLine.exec(lineAt(text, 0, end)) ?? [];
   if (status === undefined) throw new UnreadableAnswer("a first line that is none of HTTP/1.1");
-  const headers = new Headers();
+  const headers = new HeaderFields();
   let name = "";
   let value = "";
   for (let from = end + 1; from < text.length; from = end + 1) {
@@ -320,7 +326,7 @@ function hexDigit(byte: number): number {
 
 /** Where a body ends: after so many bytes, with its last chunk, or with the connection (RFC 9112 §6.3). */
 function framingOf(
-  headers: Headers,
+  headers: HeaderFields,
   status: number,
   isBodiless: boolean,
 ): number | "chunked" | "close" {
@@ -337,7 +343,7 @@ function framingOf(
   return Number(first);
 }
 
-function keepTime(headers: Headers, version: "1.0" | "1.1"): number | null {
+function keepTime(headers: HeaderFields, version: "1.0" | "1.1"): number | null {
   const options = headers.get("connection")?.toLowerCase() ?? "";
   const isKept = version === "1.1" ? !/\bclose\b/.test(options) : /\bkeep-alive\b/.test(options);
   if (!isKept) return 0;

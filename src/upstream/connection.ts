@@ -1,3 +1,4 @@
+import type { HeaderFields } from "../header-fields.ts";
 import { AnswerReader, UnreadableAnswer } from "./answer-reader.ts";
 import type { AnswerHead, AnswerSink } from "./answer-reader.ts";
 import { ArrivingBody } from "./arriving-body.ts";
@@ -344,7 +345,7 @@ class Call {
   }
 }
 
-function framingOf(headers: Headers, body: UpstreamRequest["body"]): BodyFraming {
+function framingOf(headers: HeaderFields, body: UpstreamRequest["body"]): BodyFraming {
   if (body === null) return null;
   if (!(body instanceof ReadableStream)) return body.byteLength;
   const length = headers.get("content-length");

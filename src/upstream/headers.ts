@@ -1,3 +1,5 @@
+import { HeaderFields } from "../header-fields.ts";
+
 /** Headers that are for the next machine only (RFC 9110 §7.6.1), and `Host`, which the URL sets. */
 const dropped = new Set([
   "connection",
@@ -25,41 +27,41 @@ export function fieldsOf(headers: Headers): Fields {
 }
 
 /**
- * Takes out of a request's `headers`, in place, what must not be forwarded: hop-by-hop headers, those that
- * `Connection` names, and our own `X-Cooldown-*`. Read the latter before. Repeated headers stay as they are.
- *
- * @param fields the same headers, as read before.
- *
- * In place, because copying a request's headers costs more than everything else that is done to them.
+ * A request's headers without those that must not be forwarded: hop-by-hop ones, those that `Connection` names, and our
+ * own `X-Cooldown-*`.
  */
-export function stripRequestHeaders(headers: Headers, fields: Fields): void {
-  strip(headers, fields);
-  // The fetch below adds its own name where there is none. An empty one is what servers take for none.
-  if (fields["user-agent"] === undefined) headers.set("user-agent", "");
+export function requestHeaders(fields: Fields): HeaderFields {
+  const headers = new HeaderFields();
+  for (const name in fields) {
+    const value = fields[name];
+    if (value !== undefined && !isDropped(name)) headers.set(name, value);
+  }
+  stripNamed(headers, fields["connection"]);
+  return headers;
 }
 
 /**
- * The same for an answer's headers. `Set-Cookie` stays as many headers as the upstream sent. A length beside a transfer
- * coding goes too: it is the coding that says where the body ends (RFC 9112 §6.3), and who goes by the length would
- * take the rest for another answer.
+ * Takes the same out of an answer's headers, in place. `Set-Cookie` stays as many headers as the upstream sent. A
+ * length beside a transfer coding goes too: it is the coding that says where the body ends (RFC 9112 §6.3), and who
+ * goes by the length would take the rest for another answer.
  */
-export function stripResponseHeaders(headers: Headers, fields: Fields): void {
-  strip(headers, fields);
+export function stripResponseHeaders(headers: HeaderFields): void {
+  const { fields } = headers;
+  const options = fields["connection"];
   if (fields["transfer-encoding"] !== undefined) headers.delete("content-length");
+  for (const name in fields) if (isDropped(name)) headers.delete(name);
+  stripNamed(headers, options);
 }
 
-function strip(headers: Headers, fields: Fields): void {
-  const options = fields["connection"];
-  if (options !== undefined && !plainOptions.has(options)) stripNamed(headers, options);
-  for (const name in fields) {
-    if (dropped.has(name) || name.startsWith("x-cooldown-")) headers.delete(name);
-  }
+function isDropped(name: string): boolean {
+  return dropped.has(name) || name.startsWith("x-cooldown-");
 }
 
 /** Connection options are header names in a list, in any case; what is no name at all is passed over. */
-function stripNamed(headers: Headers, options: string): void {
+function stripNamed(headers: HeaderFields, options: string | undefined): void {
+  if (options === undefined || plainOptions.has(options)) return;
   for (const option of options.split(",")) {
-    const name = option.trim();
+    const name = option.trim().toLowerCase();
     if (token.test(name)) headers.delete(name);
   }
 }

@@ -1,4 +1,5 @@
 import { ProxyError } from "../errors.ts";
+import type { HeaderFields } from "../header-fields.ts";
 
 /** Where a request goes on its connection, and how its target is written there (RFC 9112 §3.2). */
 export interface RequestTarget {
@@ -31,30 +32,36 @@ const bodiless: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "OPTIONS
 
 /**
  * The head of a request, with its empty line: Latin-1 characters only.
- * @param headers end-to-end ones; of those that frame the message it is `framing` that counts
+ * @param fields end-to-end ones; of those that frame the message it is `framing` that counts
  * @param more lines for this connection alone, each with its line end
  */
 export function requestHead(
   method: string,
   { target, host }: RequestTarget,
-  headers: Headers,
+  { fields }: HeaderFields,
   framing: BodyFraming,
   more = "",
 ): string {
   if (!token.test(method))
     throw new ProxyError("INVALID_REQUEST", "The request's method is none that HTTP knows.");
   let head = `${method} ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: keep-alive\r\n${more}`;
-  const fields: Record<string, string> = headers.toJSON();
   for (const name in fields) {
     if (ofConnection.has(name)) continue;
     const value = fields[name];
-    if (value !== undefined) head += `${written(name)}: ${value}\r\n`;
+    if (value === undefined) continue;
+    if (unsafe.test(value))
+      throw new ProxyError("INVALID_REQUEST", `The header ${name} has a character that none may have.`);
+    head += `${written(name)}: ${value}\r\n`;
   }
   if (framing === "chunked") head += "Transfer-Encoding: chunked\r\n";
   else if (framing !== null) head += `Content-Length: ${framing}\r\n`;
   else if (!bodiless.has(method)) head += "Content-Length: 0\r\n";
   return `${head}\r\n`;
 }
+
+/** What could end a line, or would do so once it is cut to the eight bits that go out. */
+// oxlint-disable-next-line no-control-regex -- they are what is looked for
+const unsafe = /[\0\r\n\u0100-\uffff]/;
 
 /** What is written here and not copied. */
 const ofConnection: ReadonlySet<string> = new Set([

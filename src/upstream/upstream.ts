@@ -1,4 +1,5 @@
 import { ProxyError } from "../errors.ts";
+import type { HeaderFields } from "../header-fields.ts";
 
 /** One call to an upstream. */
 export interface UpstreamRequest {
@@ -10,8 +11,8 @@ export interface UpstreamRequest {
    */
   addresses?: readonly string[] | null | undefined;
   method: string;
-  /** End-to-end headers only, as `stripRequestHeaders` leaves them. `Content-Length` may be set. */
-  headers: Headers;
+  /** End-to-end headers only, as `requestHeaders` makes them. `Content-Length` may be set. */
+  headers: HeaderFields;
   /** Bytes can be sent again in a retry, a stream only once. */
   body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
   /**
@@ -35,7 +36,7 @@ export interface UpstreamRequest {
 export interface Answer {
   readonly status: number;
   readonly statusText: string;
-  readonly headers: Headers;
+  readonly headers: HeaderFields;
   /** All of it; or what is still arriving; or null where there is none. */
   readonly body: Uint8Array<ArrayBuffer> | AnswerBody | null;
 }

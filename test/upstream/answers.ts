@@ -1,3 +1,4 @@
+import { HeaderFields } from "../../src/header-fields.ts";
 import type { Answer } from "../../src/upstream/upstream.ts";
 
 /** All of an answer's body. */
@@ -15,7 +16,9 @@ export async function textOf(answer: Answer): Promise<string> {
 }
 
 /** A response as an upstream's answer whose body is still arriving. */
-export function asAnswer({ status, statusText, headers, body }: Response): Answer {
+export function asAnswer(response: Response): Answer {
+  const { status, statusText, body } = response;
+  const headers = HeaderFields.from(response.headers.toJSON());
   const reader = body?.getReader();
   if (reader === undefined) return { status, statusText, headers, body: null };
   const read = async (): Promise<Uint8Array<ArrayBuffer> | null> => {

@@ -1,7 +1,15 @@
 import { expect, test } from "bun:test";
-import { fieldsOf, stripRequestHeaders, stripResponseHeaders } from "../../src/upstream/headers.ts";
+import { HeaderFields } from "../../src/header-fields.ts";
+import { fieldsOf, requestHeaders, stripResponseHeaders } from "../../src/upstream/headers.ts";
 
 type Pairs = [string, string][];
+
+/** Headers as a parser gives them. */
+function of(pairs: Pairs): HeaderFields {
+  const headers = new HeaderFields();
+  for (const [name, value] of pairs) headers.append(name.toLowerCase(), value);
+  return headers;
+}
 
 test.each<[string, Pairs, Pairs]>([
   [
@@ -62,39 +70,32 @@ test.each<[string, Pairs, Pairs]>([
     ],
   ],
 ])("takes out %s", (_, given, left) => {
-  const request = new Headers([...given, ["user-agent", "x"]]);
-  stripRequestHeaders(request, fieldsOf(request));
-  expect(Object.fromEntries(request)).toEqual({ ...Object.fromEntries(left), "user-agent": "x" });
-  const response = new Headers(given);
-  stripResponseHeaders(response, fieldsOf(response));
-  expect(Object.fromEntries(response)).toEqual(Object.fromEntries(left));
+  const request = requestHeaders(fieldsOf(new Headers([...given, ["user-agent", "x"]])));
+  expect({ ...request.fields }).toEqual({ ...Object.fromEntries(left), "user-agent": "x" });
+  const response = of(given);
+  stripResponseHeaders(response);
+  expect({ ...response.fields }).toEqual(Object.fromEntries(left));
 });
 
 test("of an answer's two ways to say where its body ends, the length goes", () => {
-  const headers = new Headers([
+  const headers = of([
     ["content-length", "2"],
     ["transfer-encoding", "gzip, chunked"],
     ["x-a", "1"],
   ]);
-  stripResponseHeaders(headers, fieldsOf(headers));
-  expect(Object.fromEntries(headers)).toEqual({ "x-a": "1" });
-  const plain = new Headers([["content-length", "2"]]);
-  stripResponseHeaders(plain, fieldsOf(plain));
+  stripResponseHeaders(headers);
+  expect({ ...headers.fields }).toEqual({ "x-a": "1" });
+  const plain = of([["content-length", "2"]]);
+  stripResponseHeaders(plain);
   expect(plain.get("content-length")).toBe("2");
 });
 
 test("two Set-Cookie stay two", () => {
-  const headers = new Headers([
+  const headers = of([
     ["set-cookie", "a=1"],
     ["set-cookie", "b=2; Expires=Mon, 01 Jan 2035 00:00:00 GMT"],
     ["connection", "close"],
   ]);
-  stripResponseHeaders(headers, fieldsOf(headers));
+  stripResponseHeaders(headers);
   expect(headers.getSetCookie()).toEqual(["a=1", "b=2; Expires=Mon, 01 Jan 2035 00:00:00 GMT"]);
-});
-
-test("a client without a User-Agent gets none of ours", () => {
-  const headers = new Headers();
-  stripRequestHeaders(headers, fieldsOf(headers));
-  expect(headers.get("user-agent")).toBe("");
 });

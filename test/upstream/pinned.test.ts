@@ -1,5 +1,6 @@
 import { afterAll, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
+import { HeaderFields } from "../../src/header-fields.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
 import { Pins } from "../../src/upstream/pinned.ts";
 import { bytesOf, textOf } from "./answers.ts";
@@ -19,7 +20,7 @@ function get(url: string, addresses: string[], body: Uint8Array<ArrayBuffer> | n
     url,
     addresses,
     method: body === null ? "GET" : "POST",
-    headers: new Headers({ "user-agent": "" }),
+    headers: new HeaderFields(),
     body,
     controller: new AbortController(),
   });

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
 import { systemClock } from "../../src/clock.ts";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
-import { fieldsOf, stripRequestHeaders, stripResponseHeaders } from "../../src/upstream/headers.ts";
+import { fieldsOf, requestHeaders, stripResponseHeaders } from "../../src/upstream/headers.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
 import { openBody, toBody } from "../../src/upstream/relay.ts";
 import type { BodyEnd } from "../../src/upstream/relay.ts";
@@ -29,17 +29,16 @@ function proxyTo(url: string, idleClock = clock) {
     idleTimeout: 0,
     error: () => new Response(null, { status: 500 }),
     async fetch(request) {
-      stripRequestHeaders(request.headers, fieldsOf(request.headers));
       const controller = new AbortController();
       request.signal.addEventListener("abort", () => controller.abort(request.signal.reason));
       const answer = await upstream.send({
         url,
         method: "GET",
-        headers: request.headers,
+        headers: requestHeaders(fieldsOf(request.headers)),
         body: null,
         controller,
       });
-      stripResponseHeaders(answer.headers, fieldsOf(answer.headers));
+      stripResponseHeaders(answer.headers);
       const onChunk = (chunk: Uint8Array): void => void (seen += chunk.length);
       const onEnd = (end: BodyEnd): void => {
         ends++;
@@ -48,14 +47,14 @@ function proxyTo(url: string, idleClock = clock) {
       const patience = { idle, taking: idle };
       const opened = await openBody(
         answer,
-        fieldsOf(answer.headers),
+        answer.headers.fields,
         patience,
         { onChunk, onEnd },
         controller,
       );
       return new Response(toBody(opened, patience), {
         status: answer.status,
-        headers: answer.headers,
+        headers: answer.headers.toInit(),
       });
     },
   });
