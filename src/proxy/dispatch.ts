@@ -12,6 +12,7 @@ import type { Provider } from "../provider/provider.ts";
 import { setKey } from "../provider/credential.ts";
 import type { RefusalReason, UpstreamRefusal } from "../provider/refusal.ts";
 import type { Core, Runtime } from "../runtime.ts";
+import { Cancellation } from "../upstream/cancellation.ts";
 import type { Answer } from "../upstream/upstream.ts";
 import { overloadWait } from "./backoff.ts";
 import type { Strikes } from "./backoff.ts";
@@ -58,7 +59,7 @@ export interface DispatchParts {
 /** An answer that turned the request away, kept for the client in case waiting does not help. */
 interface Kept {
   readonly answer: Answer;
-  readonly controller: AbortController;
+  readonly controller: Cancellation;
   /** Until when the upstream will not take it; null where that is not for us to say. */
   readonly until: number | null;
 }
@@ -102,7 +103,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     if (entered === null)
       throw circuitOpen(exchange.upstream, breaker.blocked(exchange.upstream) ?? 0);
 
-    const controller = new AbortController();
+    const controller = new Cancellation();
     const answer = await send(out, lease, entered, controller, core, leavesAt);
     if (answer.status < 400) tellHints(out, lease, answer, core);
     if (isKeyRefused(out, lease, answer)) {
@@ -186,7 +187,7 @@ function pass(
   { core: { clock }, server }: DispatchParts,
   { exchange, dialect, provider, runtime, upgrade }: Outgoing,
   answer: Answer,
-  controller: AbortController,
+  controller: Cancellation,
 ): Response | Promise<Response> {
   if (answer.status === 101 && upgrade !== null)
     return switchProtocols(answer, upgrade, exchange, { server, clock });
@@ -215,7 +216,7 @@ async function send(
   out: Outgoing,
   lease: Lease,
   entered: Pass,
-  controller: AbortController,
+  controller: Cancellation,
   { breaker, clock }: Core,
   now: number,
 ): Promise<Answer> {
@@ -377,7 +378,7 @@ function circuitOpen(upstream: string, ms: number): ProxyError {
 }
 
 /** Ends `call` when the client goes away, or has gone. */
-export function follow(client: AbortSignal, call: AbortController): void {
+export function follow(client: AbortSignal, call: Cancellation): void {
   if (client.aborted) call.abort(client.reason);
   else client.addEventListener("abort", () => call.abort(client.reason), { once: true });
 }

@@ -11,6 +11,7 @@ import { oneRequest } from "../limit/cost.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Provider } from "../provider/provider.ts";
+import type { Cancellation } from "../upstream/cancellation.ts";
 import type { Asking } from "./asking.ts";
 import type { Estimate } from "./estimate.ts";
 import type { RightSize } from "./right-size.ts";
@@ -59,7 +60,7 @@ export class Exchange {
   /** Why the client's own limit let it not go. */
   clientRefusal: ClientRefusal | null = null;
   /** The upstream's call, from its beginning. */
-  call: AbortController | null = null;
+  call: Cancellation | null = null;
   /** Whether it has taken so long that it has to be looked after; see the pipeline. */
   isLong = false;
   /** `X-Cache`, null where there is no cache. */

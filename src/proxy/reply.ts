@@ -16,6 +16,7 @@ import { dialectOf, errorDialectOf } from "../provider/dialects.ts";
 import { chargeFailed } from "../provider/meter.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Fields } from "../upstream/headers.ts";
+import type { Cancellation } from "../upstream/cancellation.ts";
 import { stripResponseHeaders } from "../upstream/headers.ts";
 import type { BodyEnd, OpenedBody, Patience } from "../upstream/relay.ts";
 import { openBody, toBody } from "../upstream/relay.ts";
@@ -55,7 +56,7 @@ export interface RelayParts {
   /** How long an upstream may send nothing, and a client take nothing. */
   readonly patience: Patience;
   /** Ends the upstream's call. */
-  readonly controller: AbortController;
+  readonly controller: Cancellation;
   /** Whose accounting applies. */
   readonly provider: Provider;
 }

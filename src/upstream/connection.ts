@@ -101,13 +101,9 @@ export class Connection implements AnswerSink, BodyOrigin {
     this.#used++;
     this.#call = call;
     this.#reader.expect(method);
-    controller.signal.addEventListener(
-      "abort",
-      () => {
-        if (this.#call === call) this.#fail(controller.signal.reason);
-      },
-      { once: true },
-    );
+    controller.onAbort(() => {
+      if (this.#call === call) this.#fail(controller.reason);
+    });
     if (body instanceof ReadableStream) void this.#sendStream(call, head, body, framing);
     else if (body === null || body.byteLength === 0) this.#sendAll(call, latin1(head));
     else if (body.byteLength <= smallBody) this.#sendAll(call, joined(head, body));

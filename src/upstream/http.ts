@@ -54,8 +54,8 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const pins = new Pins(clock);
 
   const send = async (request: UpstreamRequest): Promise<Answer> => {
-    const { signal } = request.controller;
-    signal.throwIfAborted();
+    const { controller } = request;
+    controller.throwIfAborted();
     const place = placeOf(request);
     const mayRepeat = isRepeatable(request);
     const unusedMs = mayRepeat ? Infinity : surelyOpenMs;
@@ -65,14 +65,14 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       const kept = request.body instanceof ReadableStream ? null : take(place, request, unusedMs);
       let connection = kept ?? (await connect(place, request));
       attempt.wait = answering.begin(() =>
-        request.controller.abort(timeoutOf(request.url, "answer", firstByteMs)),
+        controller.abort(timeoutOf(request.url, "answer", firstByteMs)),
       );
       let answer: Answer;
       try {
         answer = await connection.send(request, attempt);
       } catch (error) {
         const wasStale = error instanceof BrokenConnection && error.wasStale;
-        if (!wasStale || !mayRepeat || signal.aborted) throw error;
+        if (!wasStale || !mayRepeat || controller.aborted) throw error;
         connection = await connect(place, request);
         answer = await connection.send(request, attempt);
       }
@@ -83,7 +83,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       }
       return answer;
     } catch (error) {
-      signal.throwIfAborted();
+      controller.throwIfAborted();
       // Not the upstream failed but the body on its way there, which knows why.
       if (error instanceof ProxyError) throw error;
       throw failureOf(error, request.url);
@@ -131,7 +131,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
           ? tunnel(way, way.via.url, request)
           : open(way, request, isPinned));
       } catch (error) {
-        controller.signal.throwIfAborted();
+        controller.throwIfAborted();
         if (isPinned && isUnconnected(error)) pins.failed(way.endpoint.hostname);
         if (!isUnconnected(error) || i === ways.length - 1)
           throw failureOf(error, url, { via: way.via?.url ?? null, isConnected: false });
@@ -142,22 +142,21 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
 
   const open = (way: Place, request: UpstreamRequest, isPinned: boolean): Promise<Connection> => {
     const { url, controller } = request;
-    const { signal } = controller;
     const { promise, resolve, reject } = Promise.withResolvers<Connection>();
     let isWanted = true;
     const leave = (): void => {
       isWanted = false;
       wait.end();
-      reject(signal.reason);
+      reject(controller.reason);
     };
     const wait = connecting.begin(() => {
       if (isPinned) pins.failed(way.endpoint.hostname);
       controller.abort(timeoutOf(way.via?.url.host ?? url, "connection", connectMs));
     });
-    signal.addEventListener("abort", leave, { once: true });
+    controller.onAbort(leave);
     const finish = (): void => {
       wait.end();
-      signal.removeEventListener("abort", leave);
+      if (isWanted) controller.onAbort(null);
     };
     connectSocket(way.endpoint, way.free).then(
       (connection) => {

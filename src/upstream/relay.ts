@@ -1,3 +1,4 @@
+import type { Cancellation } from "./cancellation.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { Fields } from "./headers.ts";
 import type { Answer, AnswerBody } from "./upstream.ts";
@@ -49,7 +50,7 @@ export function openBody(
   fields: Fields,
   { idle }: Patience,
   observer: BodyObserver,
-  controller: AbortController,
+  controller: Cancellation,
 ): OpenedBody | Promise<OpenedBody> {
   if (body === null) {
     observer.onEnd({ how: "complete" });
@@ -112,7 +113,7 @@ async function small(
   body: AnswerBody,
   idle: Deadlines,
   { onChunk, onEnd }: BodyObserver,
-  controller: AbortController,
+  controller: Cancellation,
 ): Promise<OpenedBody> {
   let silence: Error | null = null;
   const wait = idle.begin(() => {
@@ -131,7 +132,7 @@ async function small(
     onEnd({ how: "complete" });
     return Buffer.concat(pieces);
   } catch (thrown) {
-    const left = controller.signal.aborted && silence === null;
+    const left = controller.aborted && silence === null;
     const error = silence ?? asError(thrown);
     onEnd(left ? { how: "abandoned" } : { how: "failed", error });
     // The head is as it was; what follows must not look complete to the client.

@@ -1,5 +1,6 @@
 import { ProxyError } from "../errors.ts";
 import type { HeaderFields } from "../header-fields.ts";
+import type { Cancellation } from "./cancellation.ts";
 
 /** One call to an upstream. */
 export interface UpstreamRequest {
@@ -19,7 +20,7 @@ export interface UpstreamRequest {
    * Aborts the call, the streaming of its answer included. The upstream itself uses it to end a call that takes too
    * long, with an `UpstreamFailure` as the reason.
    */
-  controller: AbortController;
+  controller: Cancellation;
   /**
    * Called once when the request has been handed over in full: from then on the upstream may count it. Never called
    * for a request that fails before.

@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import { fieldsOf, requestHeaders } from "../../src/upstream/headers.ts";
+import { Cancellation } from "../../src/upstream/cancellation.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
 import { UpstreamFailure } from "../../src/upstream/upstream.ts";
 import type { UpstreamRequest } from "../../src/upstream/upstream.ts";
@@ -22,7 +23,7 @@ function call(
   more: Partial<UpstreamRequest> & { pairs?: [string, string][] } = {},
 ): UpstreamRequest {
   const headers = requestHeaders(fieldsOf(new Headers(more.pairs ?? [["accept", "*/*"]])));
-  return { url, method: "GET", headers, body: null, controller: new AbortController(), ...more };
+  return { url, method: "GET", headers, body: null, controller: new Cancellation(), ...more };
 }
 
 /** What a promise is rejected with; null where it is not. */
@@ -123,7 +124,7 @@ describe("a body", () => {
 
   test("that the upstream does not take is not said to be sent", async () => {
     await using server = await rawServer(({ socket }) => socket.pause());
-    const stop = new AbortController();
+    const stop = new Cancellation();
     let sent = false;
     const answer = upstream.send(
       call(server.url, {
@@ -265,7 +266,7 @@ describe("no answer", () => {
 
   test("once the client has gone: its own reason, and the call is cancelled", async () => {
     await using server = await rawServer();
-    const stop = new AbortController();
+    const stop = new Cancellation();
     const answer = upstream.send(call(server.url, { controller: stop }));
     const connection = await server.received(({ received }) => received.endsWith("\r\n\r\n"));
     stop.abort();

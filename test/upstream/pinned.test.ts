@@ -1,6 +1,7 @@
 import { afterAll, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import { HeaderFields } from "../../src/header-fields.ts";
+import { Cancellation } from "../../src/upstream/cancellation.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
 import { Pins } from "../../src/upstream/pinned.ts";
 import { bytesOf, textOf } from "./answers.ts";
@@ -22,7 +23,7 @@ function get(url: string, addresses: string[], body: Uint8Array<ArrayBuffer> | n
     method: body === null ? "GET" : "POST",
     headers: new HeaderFields(),
     body,
-    controller: new AbortController(),
+    controller: new Cancellation(),
   });
 }
 

@@ -3,6 +3,7 @@ import { connect } from "node:net";
 import { systemClock } from "../../src/clock.ts";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
 import { fieldsOf, requestHeaders, stripResponseHeaders } from "../../src/upstream/headers.ts";
+import { Cancellation } from "../../src/upstream/cancellation.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
 import { openBody, toBody } from "../../src/upstream/relay.ts";
 import type { BodyEnd } from "../../src/upstream/relay.ts";
@@ -29,7 +30,7 @@ function proxyTo(url: string, idleClock = clock) {
     idleTimeout: 0,
     error: () => new Response(null, { status: 500 }),
     async fetch(request) {
-      const controller = new AbortController();
+      const controller = new Cancellation();
       request.signal.addEventListener("abort", () => controller.abort(request.signal.reason));
       const answer = await upstream.send({
         url,
@@ -173,7 +174,7 @@ describe("a streamed answer", () => {
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
     );
     using proxy = proxyTo(server.url);
-    const stop = new AbortController();
+    const stop = new Cancellation();
     const response = await fetch(proxy.url, { signal: stop.signal });
     await response.body!.getReader().read();
     stop.abort();
