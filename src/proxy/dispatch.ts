@@ -13,10 +13,12 @@ import { setKey } from "../provider/credential.ts";
 import type { RefusalReason, UpstreamRefusal } from "../provider/refusal.ts";
 import type { Core, Runtime } from "../runtime.ts";
 import { Cancellation } from "../upstream/cancellation.ts";
+import { UpstreamFailure } from "../upstream/upstream.ts";
 import type { Answer } from "../upstream/upstream.ts";
 import { overloadWait } from "./backoff.ts";
 import type { Strikes } from "./backoff.ts";
 import type { Exchange } from "./exchange.ts";
+import { follow, sleep } from "./leaving.ts";
 import { mayTurnAway, readTurnedAway, waitInHead } from "./refused.ts";
 import { relay, setRetryAfter } from "./reply.ts";
 import { switchProtocols } from "./upgrade.ts";
@@ -24,6 +26,8 @@ import type { Upgrade } from "./upgrade.ts";
 
 /** Tries of a request whose upstream is overloaded, in all (contract, section 4). */
 const mostOverloadTries = 3;
+/** Tries in a row that may find a kept connection closed. */
+const mostRepeats = 3;
 /** How long a key that the upstream does not accept is left alone, ms. */
 const setAsideMs = 10 * 60_000;
 
@@ -59,7 +63,6 @@ export interface DispatchParts {
 /** An answer that turned the request away, kept for the client in case waiting does not help. */
 interface Kept {
   readonly answer: Answer;
-  readonly controller: Cancellation;
   /** Until when the upstream will not take it; null where that is not for us to say. */
   readonly until: number | null;
 }
@@ -75,6 +78,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
   let { admission } = out;
   let kept: Kept | null = null;
   let overloads = 0;
+  let repeats = 0;
 
   for (;;) {
     const blockedMs = breaker.blocked(exchange.upstream);
@@ -86,7 +90,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
         const left = kept.until === null ? 0 : kept.until - clock.now();
         const ms = Math.max(blockedMs ?? outcome?.retryAfterMs ?? 0, left);
         if (ms > 0) setRetryAfter(kept.answer.headers, ms);
-        return pass(parts, out, kept.answer, kept.controller);
+        return pass(parts, out, kept.answer);
       }
       if (outcome !== null)
         throw new ProxyError(outcome.refused, outcome.message, outcome.retryAfterMs);
@@ -104,13 +108,24 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
       throw circuitOpen(exchange.upstream, breaker.blocked(exchange.upstream) ?? 0);
 
     const controller = new Cancellation();
-    const answer = await send(out, lease, entered, controller, core, leavesAt);
+    let answer: Answer;
+    try {
+      answer = await send(out, lease, entered, controller, core, leavesAt);
+    } catch (error) {
+      const mayRepeat = error instanceof UpstreamFailure && error.mayRepeat;
+      if (!mayRepeat || ++repeats >= mostRepeats) throw error;
+      // Should it have been read after all it was counted, and so it is charged; it goes again with room of its own.
+      exchange.turnedAway(lease.reserved);
+      core.metrics.upstreamRetry(exchange.upstream, "connection_closed");
+      admission = again(admission, exchange.startedAt);
+      continue;
+    }
     if (answer.status < 400) tellHints(out, lease, answer, core);
     if (isKeyRefused(out, lease, answer)) {
       breaker.released(entered);
       const { status } = answer;
       const goesOn = setAside(parts, out, lease, status, status === 402 ? "billing" : null);
-      if (!goesOn && status !== 401) return pass(parts, out, answer, controller);
+      if (!goesOn && status !== 401) return pass(parts, out, answer);
       controller.abort();
       if (!goesOn) throw noKeyAccepted(out, lease);
       admission = again(admission, exchange.startedAt);
@@ -122,7 +137,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
         const account = accountOf(lease);
         if (account !== null) served(parts, lease, account, leavesAt);
       } else breaker.released(entered);
-      return pass(parts, out, answer, controller);
+      return pass(parts, out, answer);
     }
 
     const now = clock.now();
@@ -135,7 +150,7 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     const { refusal } = read;
     if (refusal === null) {
       breaker.released(entered);
-      return pass(parts, out, read.answer, controller);
+      return pass(parts, out, read.answer);
     }
     if (answer.status === 429) core.metrics.upstream429(exchange.upstream);
     const retriable = !(out.body instanceof ReadableStream);
@@ -152,10 +167,10 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
       const waits = retriable && until <= deadlineAt;
       if (!wasHeld || !waits) breaker.failed(entered, account.spec.label, refusal.waitMs);
       else breaker.released(entered);
-      kept = { answer: read.answer, controller, until };
+      kept = { answer: read.answer, until };
       if (!waits) {
         setRetryAfter(read.answer.headers, until - now);
-        return pass(parts, out, read.answer, controller);
+        return pass(parts, out, read.answer);
       }
       // A call whose answer has not ended is ended.
       if (!read.whole) controller.abort();
@@ -169,15 +184,15 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
       continue;
     }
     breaker.failed(entered, account?.spec.label ?? null, refusal.waitMs);
-    kept = { answer: read.answer, controller, until: null };
+    kept = { answer: read.answer, until: null };
     if (refusal.kind !== "overload" || !retriable || ++overloads >= mostOverloadTries)
-      return pass(parts, out, read.answer, controller);
+      return pass(parts, out, read.answer);
     const waitMs = Math.max(refusal.waitMs ?? 0, overloadWait(overloads));
-    if (now + waitMs > deadlineAt) return pass(parts, out, read.answer, controller);
+    if (now + waitMs > deadlineAt) return pass(parts, out, read.answer);
     if (!read.whole) controller.abort();
     settleTry(core, out, lease, answer.status, refusal.reason);
     const pausedAt = clock.now();
-    await sleep(core, now + waitMs, exchange.signalOf(out.request));
+    await sleep(clock, now + waitMs, exchange.signalOf(out.request));
     exchange.paused(clock.now() - pausedAt);
   }
 }
@@ -187,17 +202,10 @@ function pass(
   { core: { clock }, server }: DispatchParts,
   { exchange, dialect, provider, runtime, upgrade }: Outgoing,
   answer: Answer,
-  controller: Cancellation,
-): Response | Promise<Response> {
+): Response {
   if (answer.status === 101 && upgrade !== null)
     return switchProtocols(answer, upgrade, exchange, { server, clock });
-  return relay(answer, exchange, dialect, {
-    server,
-    clock,
-    patience: runtime,
-    controller,
-    provider,
-  });
+  return relay(answer, exchange, dialect, { server, clock, patience: runtime, provider });
 }
 
 /** Ends a try that the upstream has answered with `status`, as the provider counts it; another will follow. */
@@ -375,26 +383,4 @@ function circuitOpen(upstream: string, ms: number): ProxyError {
     `${upstream} has turned away many requests in a row. It is left alone for another ${Math.ceil(ms / 1_000)} s.`,
     ms,
   );
-}
-
-/** Ends `call` when the client goes away, or has gone. */
-export function follow(client: AbortSignal, call: Cancellation): void {
-  if (client.aborted) call.abort(client.reason);
-  else client.addEventListener("abort", () => call.abort(client.reason), { once: true });
-}
-
-/** Resolves at `until`; rejects with the signal's reason if the client goes away. */
-function sleep({ clock }: Core, until: number, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const leave = (): void => {
-    cancel();
-    reject(signal.reason);
-  };
-  const cancel = clock.at(until, () => {
-    signal.removeEventListener("abort", leave);
-    resolve();
-  });
-  signal.addEventListener("abort", leave, { once: true });
-  return promise;
 }

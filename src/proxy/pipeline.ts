@@ -14,11 +14,12 @@ import { fieldsOf, requestHeaders } from "../upstream/headers.ts";
 import { UpstreamFailure } from "../upstream/upstream.ts";
 import { Ask } from "./ask.ts";
 import { askOthers, lead, LeaderRefused, mayShare } from "./asking.ts";
-import { dispatch, follow } from "./dispatch.ts";
+import { dispatch } from "./dispatch.ts";
 import type { DispatchParts } from "./dispatch.ts";
 import type { Learning } from "./estimate.ts";
 import { Exchange } from "./exchange.ts";
 import { Incoming } from "./incoming.ts";
+import { follow } from "./leaving.ts";
 import type { Target } from "./plan.ts";
 import {
   dependsOnBody,

@@ -16,9 +16,8 @@ import { dialectOf, errorDialectOf } from "../provider/dialects.ts";
 import { chargeFailed } from "../provider/meter.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Fields } from "../upstream/headers.ts";
-import type { Cancellation } from "../upstream/cancellation.ts";
 import { stripResponseHeaders } from "../upstream/headers.ts";
-import type { BodyEnd, OpenedBody, Patience } from "../upstream/relay.ts";
+import type { BodyEnd, Patience } from "../upstream/relay.ts";
 import { openBody, toBody } from "../upstream/relay.ts";
 import type { Answer } from "../upstream/upstream.ts";
 import type { Asking, Found } from "./asking.ts";
@@ -55,8 +54,6 @@ export interface RelayParts {
   readonly clock: Clock;
   /** How long an upstream may send nothing, and a client take nothing. */
   readonly patience: Patience;
-  /** Ends the upstream's call. */
-  readonly controller: Cancellation;
   /** Whose accounting applies. */
   readonly provider: Provider;
 }
@@ -66,8 +63,8 @@ export function relay(
   answer: Answer,
   exchange: Exchange,
   dialect: Dialect,
-  { server, clock, patience, controller, provider }: RelayParts,
-): Response | Promise<Response> {
+  { server, clock, patience, provider }: RelayParts,
+): Response {
   const { status, statusText, headers } = answer;
   const { estimate, lease, asking } = exchange;
   const reader =
@@ -96,16 +93,13 @@ export function relay(
   };
   setOwnHeaders(headers, exchange, server, exchange.firstByteAt ?? clock.now(), fields);
   const flight = asking?.flight ?? null;
-  const finish = (opened: OpenedBody): Response => {
-    exchange.replied();
-    // A flight reads it for this client and all others.
-    const body =
-      flight === null || head === null ? toBody(opened, patience) : flight.open(head, opened);
-    return new Response(body, { status, statusText, headers: headers.toInit() });
-  };
   const onChunk = bothOf(reader, recording);
-  const opened = openBody(answer, fields, patience, { onChunk, onEnd }, controller);
-  return opened instanceof Promise ? opened.then(finish) : finish(opened);
+  const opened = openBody(answer, fields, patience, { onChunk, onEnd });
+  exchange.replied();
+  // A flight reads it for this client and all others.
+  const body =
+    flight === null || head === null ? toBody(opened, patience) : flight.open(head, opened);
+  return new Response(body, { status, statusText, headers: headers.toInit() });
 }
 
 /** What an answer that says nothing about tokens costs; null: as reserved. */

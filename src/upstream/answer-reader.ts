@@ -5,6 +5,8 @@ export interface AnswerHead {
   readonly status: number;
   readonly statusText: string;
   readonly headers: HeaderFields;
+  /** How long its body is, bytes; null where only its end will tell. */
+  readonly length: number | null;
   /** How long the server keeps the connection open for a next request, ms; 0 where it does not, null where it does not say. */
   readonly keepMs: number | null;
 }
@@ -121,7 +123,8 @@ export class AnswerReader {
     }
     const framing = framingOf(headers, status, this.#isBodiless);
     const keepMs = framing === "close" ? 0 : keepTime(headers, version);
-    this.#sink.head({ status, statusText, headers, keepMs });
+    const length = typeof framing === "number" ? framing : null;
+    this.#sink.head({ status, statusText, headers, length, keepMs });
     if (framing === "chunked") {
       this.#state = "size";
       this.#left = 0;

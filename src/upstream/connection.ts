@@ -3,7 +3,7 @@ import { AnswerReader, UnreadableAnswer } from "./answer-reader.ts";
 import type { AnswerHead, AnswerSink } from "./answer-reader.ts";
 import { ArrivingBody } from "./arriving-body.ts";
 import type { BodyOrigin } from "./arriving-body.ts";
-import type { Wait } from "./deadlines.ts";
+import type { Deadlines, Wait } from "./deadlines.ts";
 import { requestHead } from "./request-head.ts";
 import type { BodyFraming, RequestTarget } from "./request-head.ts";
 import type { Answer, UpstreamRequest } from "./upstream.ts";
@@ -31,6 +31,8 @@ export interface Sending {
   readonly target: RequestTarget;
   /** Lines of the head for this connection alone, each with its line end. */
   readonly more: string;
+  /** For how long the rest of a small answer is waited for, if its head comes alone. */
+  readonly linger: Deadlines;
   /** Called when more of a long body has been taken. */
   progressed(): void;
   /** Called when all of it has. */
@@ -52,6 +54,11 @@ export class BrokenConnection extends Error {
 
 /** A body up to this size goes out together with its head. */
 const smallBody = 64 * 1024;
+/**
+ * An answer that says it has at most this is waited for in full: many servers send it in two packets, one after the
+ * other, and bytes that are all there cost half of a stream.
+ */
+const smallAnswer = 16 * 1024;
 
 /**
  * A connection of HTTP/1.1 to a server, which carries one request at a time (RFC 9112 §9.3). What happens to its wire
@@ -200,7 +207,9 @@ export class Connection implements AnswerSink, BodyOrigin {
       return this.#fail(error);
     }
     const call = this.#call;
-    if (call !== null && call.head !== null) this.#answer(call, new ArrivingBody(this));
+    if (call === null || call.head === null || call.lingering !== null) return;
+    if ((call.head.length ?? Infinity) > smallAnswer) return this.#answerEarly(call);
+    call.lingering = call.sending.linger.begin(() => this.#answerEarly(call));
   }
 
   head(head: AnswerHead): void {
@@ -211,14 +220,8 @@ export class Connection implements AnswerSink, BodyOrigin {
   data(bytes: Uint8Array<ArrayBuffer>): void {
     const call = this.#call;
     if (call === null) return;
-    if (call.body !== null) call.body.push(bytes);
-    else if (call.first === null) call.first = bytes;
-    else {
-      // More of the body than one piece, and the head has come with it.
-      const body = new ArrivingBody(this);
-      this.#answer(call, body);
-      body.push(bytes);
-    }
+    if (call.body === null) call.early.push(bytes);
+    else call.body.push(bytes);
   }
 
   /** The answer has ended; the connection is free where the request has too. */
@@ -226,21 +229,29 @@ export class Connection implements AnswerSink, BodyOrigin {
     const call = this.#call;
     if (call === null) return;
     call.hasEnded = true;
-    if (call.body === null) this.#answer(call, null);
-    else call.body.end(null);
+    if (call.body !== null) call.body.end(null);
+    else {
+      const [only = null, ...more] = call.early;
+      this.#answer(call, more.length === 0 ? only : Buffer.concat(call.early));
+    }
     this.#finish(call);
   }
 
-  /** Gives the answer, with the body that is still arriving, or all there is of it. */
-  #answer(call: Call, body: ArrivingBody | null): void {
-    const { head, first } = call;
+  /** Gives an answer whose body is still arriving. */
+  #answerEarly(call: Call): void {
+    const body = new ArrivingBody(this);
+    for (const piece of call.early) body.push(piece);
+    call.body = body;
+    this.#answer(call, body);
+  }
+
+  #answer(call: Call, body: Answer["body"]): void {
+    const { head } = call;
     if (head === null) return;
     const { status, statusText, headers } = head;
     call.head = null;
-    call.first = null;
-    call.body = body;
-    if (first !== null) body?.push(first);
-    call.answered.resolve({ status, statusText, headers, body: body ?? first });
+    call.lingering?.end();
+    call.answered.resolve({ status, statusText, headers, body });
   }
 
   #finish(call: Call): void {
@@ -279,6 +290,8 @@ export class Connection implements AnswerSink, BodyOrigin {
   }
 
   #reject(call: Call, error: unknown): void {
+    // The head is as it was; what follows must not look complete.
+    if (call.head !== null) this.#answerEarly(call);
     call.answered.reject(error);
     call.body?.end(error instanceof Error ? error : new Error(String(error)));
   }
@@ -324,8 +337,10 @@ class Call {
   isSent = false;
   /** The answer's head, until it is given on. */
   head: AnswerHead | null = null;
-  /** The first of its body, until the answer is given on. */
-  first: Uint8Array<ArrayBuffer> | null = null;
+  /** What has come of its body before the answer is given on. */
+  readonly early: Uint8Array<ArrayBuffer>[] = [];
+  /** The wait for the rest of a small answer. */
+  lingering: Wait | null = null;
   body: ArrivingBody | null = null;
   hasEnded = false;
 

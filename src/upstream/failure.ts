@@ -31,13 +31,15 @@ export interface FailedAt {
   readonly via: URL | null;
   /** False where there was no connection yet that could have carried the request. */
   readonly isConnected: boolean;
+  /** Whether the request may be sent again. */
+  readonly mayRepeat: boolean;
 }
 
 /** The failure that an error of a connection stands for. */
 export function failureOf(
   error: unknown,
   url: string,
-  { via, isConnected }: FailedAt = { via: null, isConnected: true },
+  { via = null, isConnected = true, mayRepeat = false }: Partial<FailedAt> = {},
 ): UpstreamFailure {
   if (error instanceof UpstreamFailure) return error;
   const code = codeOf(error);
@@ -55,7 +57,7 @@ export function failureOf(
   if (error instanceof UnreadableAnswer)
     return unreachable(`${host} gave an answer that cannot be read: ${error.message}.`, true);
   if (isConnected && (code === "ECONNRESET" || code === "EPIPE")) {
-    return unreachable(`${host} closed the connection without an answer.`, true);
+    return unreachable(`${host} closed the connection without an answer.`, true, mayRepeat);
   }
   return unreachable(
     `${host} could not be reached${code === "" ? "" : ` (${code})`}.`,
@@ -77,8 +79,8 @@ export function timeoutOf(url: string, what: "connection" | "answer", ms: number
   return new UpstreamFailure("UPSTREAM_TIMEOUT", message, what === "answer");
 }
 
-function unreachable(message: string, mayHaveLeft: boolean): UpstreamFailure {
-  return new UpstreamFailure("UPSTREAM_UNREACHABLE", message, mayHaveLeft);
+function unreachable(message: string, mayHaveLeft: boolean, mayRepeat = false): UpstreamFailure {
+  return new UpstreamFailure("UPSTREAM_UNREACHABLE", message, mayHaveLeft, mayRepeat);
 }
 
 function codeOf(error: unknown): string {

@@ -3,7 +3,7 @@ import { ProxyError } from "../errors.ts";
 import { BrokenConnection } from "./connection.ts";
 import type { Connection, Sending } from "./connection.ts";
 import { createDeadlines } from "./deadlines.ts";
-import type { Wait } from "./deadlines.ts";
+import type { Deadlines, Wait } from "./deadlines.ts";
 import { dialThrough, secured } from "./dial.ts";
 import { failureOf, isUnconnected, refusalOfProxy, timeoutOf } from "./failure.ts";
 import type { OutgoingProxy } from "./outgoing-proxy.ts";
@@ -40,6 +40,9 @@ const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRAC
  */
 const surelyOpenMs = 1_000;
 
+/** How long the rest of a small answer is waited for, ms, if its head comes alone. */
+const lingerMs = 20;
+
 /**
  * Upstreams behind HTTP/1.1, on sockets of the runtime. Not on its `fetch`, for the reasons in
  * docs/decisions/http-client.md: it says neither when a request leaves nor when an answer ends, and costs more.
@@ -49,6 +52,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const { connectMs, firstByteMs } = options.timeouts;
   const connecting = createDeadlines(clock, connectMs);
   const answering = createDeadlines(clock, firstByteMs);
+  const linger = createDeadlines(clock, lingerMs);
   const pool = new Pool(clock);
   const places = new Places({ pool, proxy, ca });
   const pins = new Pins(clock);
@@ -59,23 +63,15 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     const place = placeOf(request);
     const mayRepeat = isRepeatable(request);
     const unusedMs = mayRepeat ? Infinity : surelyOpenMs;
-    const attempt = new Attempt(request, place);
+    const attempt = new Attempt(request, place, linger);
     try {
       // A body that is a stream goes once.
       const kept = request.body instanceof ReadableStream ? null : take(place, request, unusedMs);
-      let connection = kept ?? (await connect(place, request));
+      const connection = kept ?? (await connect(place, request));
       attempt.wait = answering.begin(() =>
         controller.abort(timeoutOf(request.url, "answer", firstByteMs)),
       );
-      let answer: Answer;
-      try {
-        answer = await connection.send(request, attempt);
-      } catch (error) {
-        const wasStale = error instanceof BrokenConnection && error.wasStale;
-        if (!wasStale || !mayRepeat || controller.aborted) throw error;
-        connection = await connect(place, request);
-        answer = await connection.send(request, attempt);
-      }
+      const answer = await connection.send(request, attempt);
       // Only the next hop asks for this; what it asks of us is nothing that the client could give.
       if (place.via !== null && answer.status === 407) {
         connection.close();
@@ -86,7 +82,10 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       controller.throwIfAborted();
       // Not the upstream failed but the body on its way there, which knows why.
       if (error instanceof ProxyError) throw error;
-      throw failureOf(error, request.url);
+      const wasStale = error instanceof BrokenConnection && error.wasStale;
+      // Others that were kept will be as closed as this one.
+      if (wasStale) for (const way of waysTo(place, request)) way.free.closeAll();
+      throw failureOf(error, request.url, { mayRepeat: wasStale && mayRepeat });
     } finally {
       attempt.wait?.end();
     }
@@ -185,21 +184,23 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const close = (): void => {
     connecting.close();
     answering.close();
+    linger.close();
     pool.close();
   };
   return { send, close };
 }
 
-/** A request on its way, once or a second time. */
+/** A request on its way. */
 class Attempt implements Sending {
   readonly target: Sending["target"];
   readonly more: string;
   /** The wait for its answer, once it has a connection. */
   wait: Wait | null = null;
+  readonly linger: Deadlines;
   readonly #request: UpstreamRequest;
-  #isSent = false;
 
-  constructor(request: UpstreamRequest, place: Place) {
+  constructor(request: UpstreamRequest, place: Place, linger: Deadlines) {
+    this.linger = linger;
     this.#request = request;
     this.target = targetAt(place, request.url);
     this.more = place.via?.more ?? "";
@@ -211,8 +212,6 @@ class Attempt implements Sending {
 
   sent(): void {
     this.wait?.restart();
-    if (this.#isSent) return;
-    this.#isSent = true;
     this.#request.onSent?.();
   }
 }

@@ -1,4 +1,3 @@
-import type { Cancellation } from "./cancellation.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { Fields } from "./headers.ts";
 import type { Answer, AnswerBody } from "./upstream.ts";
@@ -19,9 +18,6 @@ export interface BodyObserver {
   onEnd: (this: void, end: BodyEnd) => void;
 }
 
-/** An answer that says it is no longer than this is waited for in full: it comes in one packet or a few. */
-const smallBytes = 16 * 1024;
-
 const idleMessage = "The upstream sent nothing for too long.";
 
 /** How long the two sides of an answer may do nothing. */
@@ -37,21 +33,16 @@ export type OpenedBody = Uint8Array<ArrayBuffer> | AnswerBody | null;
 
 /**
  * Begins to pass an answer's body on, piece by piece and never faster than it is taken, and tells `observer` about it.
- *
- * Most answers are short, say how long they are, and arrive at once: those are given as bytes, which the server
- * sends at half the cost of a stream. Only up to 16 KB are waited for; of longer ones the first piece goes at once.
+ * One that is there in full is given as bytes, which the server sends at half the cost of a stream.
  *
  * @param fields the answer's headers.
- * @param controller ends the upstream's call
- * @throws nothing: an upstream that fails before the first byte gives a source that fails.
  */
 export function openBody(
   { body }: Answer,
   fields: Fields,
   { idle }: Patience,
   observer: BodyObserver,
-  controller: Cancellation,
-): OpenedBody | Promise<OpenedBody> {
+): OpenedBody {
   if (body === null) {
     observer.onEnd({ how: "complete" });
     return null;
@@ -62,21 +53,7 @@ export function openBody(
     // Bytes without a Content-Type would be given one by the server, which a stream is not.
     return fields["content-type"] === undefined ? new Known(body) : body;
   }
-  return isSmall(fields)
-    ? small(body, idle, observer, controller)
-    : new Source(body, idle, observer);
-}
-
-/** Whether an answer with these headers comes in one packet or a few, all of it at once. */
-function isSmall(fields: Fields): boolean {
-  const length = lengthOf(fields);
-  const type = fields["content-type"];
-  return (
-    length > 0 &&
-    length <= smallBytes &&
-    type !== undefined &&
-    !type.startsWith("text/event-stream")
-  );
+  return new Source(body, idle, observer);
 }
 
 /** Bytes that are there, as a source. */
@@ -100,46 +77,6 @@ class Known implements AnswerBody {
 
   cancel(): void {
     this.#bytes = null;
-  }
-}
-
-/** What an answer says of its length, in bytes; NaN where it may be any: a transfer coding overrides a length (RFC 9112 §6.3). */
-function lengthOf(fields: Fields): number {
-  return fields["transfer-encoding"] === undefined ? Number(fields["content-length"] ?? NaN) : NaN;
-}
-
-/** A small answer, read to its end. */
-async function small(
-  body: AnswerBody,
-  idle: Deadlines,
-  { onChunk, onEnd }: BodyObserver,
-  controller: Cancellation,
-): Promise<OpenedBody> {
-  let silence: Error | null = null;
-  const wait = idle.begin(() => {
-    silence = new Error(idleMessage);
-    controller.abort(silence);
-  });
-  try {
-    const pieces: Uint8Array[] = [];
-    for (;;) {
-      const piece = await body.read();
-      if (piece === null) break;
-      onChunk?.(piece);
-      pieces.push(piece);
-      wait.restart();
-    }
-    onEnd({ how: "complete" });
-    return Buffer.concat(pieces);
-  } catch (thrown) {
-    const left = controller.aborted && silence === null;
-    const error = silence ?? asError(thrown);
-    onEnd(left ? { how: "abandoned" } : { how: "failed", error });
-    // The head is as it was; what follows must not look complete to the client.
-    const fail = (): Promise<never> => Promise.reject(error);
-    return { read: fail, each: fail, cancel: () => undefined };
-  } finally {
-    wait.end();
   }
 }
 

@@ -74,13 +74,20 @@ export class UpstreamFailure extends ProxyError {
    * what was reserved for it can be given back in full.
    */
   readonly mayHaveLeft: boolean;
+  /**
+   * Whether the request may be sent again: a connection that was kept turned out to be closed, most likely before any
+   * of it was read.
+   */
+  readonly mayRepeat: boolean;
 
   constructor(
     code: "UPSTREAM_UNREACHABLE" | "UPSTREAM_TIMEOUT",
     message: string,
     mayHaveLeft: boolean,
+    mayRepeat = false,
   ) {
     super(code, message);
     this.mayHaveLeft = mayHaveLeft;
+    this.mayRepeat = mayRepeat;
   }
 }

@@ -60,7 +60,7 @@ describe.each(["main port", "forward proxy's port"])("on the %s", (where) => {
     const client = wire(portOf(), get("/both"));
     await client.until(/EVIL/);
     expect(client.received).not.toMatch(/^content-length: 2\r$/im);
-    expect(client.received).toMatch(/^transfer-encoding: chunked\r$/im);
+    expect(client.received).toMatch(/^(content-length: 61|transfer-encoding: chunked)\r$/im);
     client.socket.write(get("/good", "Connection: close\r\n"));
     expect(await client.ended).toEndWith("\r\n\r\ngood");
   });
@@ -83,7 +83,7 @@ describe.each(["main port", "forward proxy's port"])("on the %s", (where) => {
     const client = wire(portOf(), get(`/${status}`, "Connection: close\r\n"));
     const answer = await client.ended;
     expect(answer).toStartWith("HTTP/1.1 502 ");
-    expect(answer).toContain(`answered with ${status}, which is no status`);
+    expect(answer).toContain(`an answer that cannot be read: ${status} is no status`);
   });
 
   test.each(["4294967296", "[::FFFF:127.1]", "xn--a.example"])("%s is no host", async (host) => {

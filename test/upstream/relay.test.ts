@@ -46,13 +46,7 @@ function proxyTo(url: string, idleClock = clock) {
         ended.resolve(end);
       };
       const patience = { idle, taking: idle };
-      const opened = await openBody(
-        answer,
-        answer.headers.fields,
-        patience,
-        { onChunk, onEnd },
-        controller,
-      );
+      const opened = openBody(answer, answer.headers.fields, patience, { onChunk, onEnd });
       return new Response(toBody(opened, patience), {
         status: answer.status,
         headers: answer.headers.toInit(),
