@@ -1,10 +1,7 @@
 import type { Io } from "./cli/io.ts";
 import { run } from "./cli/program.ts";
-import { reexecForManyCalls } from "./cli/reexec.ts";
 
-reexecForManyCalls();
-
-// `fetch` would obey these, and they may well point at Cooldown itself.
+// The runtime's `fetch`, with which the demo asks, would obey these, and they may well point at Cooldown itself.
 for (const name of [
   "HTTP_PROXY",
   "HTTPS_PROXY",

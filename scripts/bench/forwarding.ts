@@ -28,7 +28,6 @@ interface Lane {
 }
 
 const plainTarget = "/items";
-/** A query may hold a key, and takes another way; see docs/decisions/small-answers.md. */
 const queryTarget = "/items?page=2";
 const chatTarget = "/v1/chat/completions";
 

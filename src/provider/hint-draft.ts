@@ -50,7 +50,12 @@ interface Item {
   parameters: Readonly<Record<string, string>>;
 }
 
-function readItems(left: string, policy: string, headers: HeaderReader, now: number): readonly Hint[] {
+function readItems(
+  left: string,
+  policy: string,
+  headers: HeaderReader,
+  now: number,
+): readonly Hint[] {
   const policies = itemsOf(policy);
   const state = itemsOf(left);
   const names = new Set([...policies, ...state].map(({ name }) => name));

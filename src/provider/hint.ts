@@ -26,7 +26,11 @@ export function readHints(provider: Provider, headers: HeaderReader, now: number
 }
 
 /** As `readHints`, with GitHub's limits for single resources: to learn how long a refusal lasts. */
-export function readEveryHint(provider: Provider, headers: HeaderReader, now: number): readonly Hint[] {
+export function readEveryHint(
+  provider: Provider,
+  headers: HeaderReader,
+  now: number,
+): readonly Hint[] {
   const dimensions = provider === "generic" ? genericDimensions(headers) : dimensionsOf[provider];
   let hints: Hint[] | null = null;
   for (const dimension of dimensions) {

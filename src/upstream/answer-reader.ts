@@ -31,7 +31,16 @@ const longestChunkLine = 4 * 1024;
 const mostInterim = 32;
 
 /** What is read next. */
-type State = "nothing" | "head" | "length" | "close" | "size" | "extension" | "chunk" | "chunk end" | "trailer";
+type State =
+  | "nothing"
+  | "head"
+  | "length"
+  | "close"
+  | "size"
+  | "extension"
+  | "chunk"
+  | "chunk end"
+  | "trailer";
 
 const lf = 0x0a;
 const cr = 0x0d;

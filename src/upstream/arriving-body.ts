@@ -106,15 +106,18 @@ export class ArrivingBody implements AnswerBody {
     } catch (error) {
       return this.#refused(taker, error);
     }
-    if (taken === undefined) return;
+    if (taken !== undefined) void this.#waitFor(taker, taken);
+  }
+
+  async #waitFor(taker: Taker, taken: Promise<void>): Promise<void> {
     taker.isBusy = true;
-    taken.then(
-      () => {
-        taker.isBusy = false;
-        this.#flow(taker);
-      },
-      (error: unknown) => this.#refused(taker, error),
-    );
+    try {
+      await taken;
+    } catch (error) {
+      return this.#refused(taker, error);
+    }
+    taker.isBusy = false;
+    this.#flow(taker);
   }
 
   #refused(taker: Taker, error: unknown): void {

@@ -32,7 +32,14 @@ export interface HttpUpstreamOptions {
 }
 
 /** Methods that mean the same twice (RFC 9110 §9.2.2). */
-const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+const idempotent: ReadonlySet<string> = new Set([
+  "GET",
+  "HEAD",
+  "OPTIONS",
+  "TRACE",
+  "PUT",
+  "DELETE",
+]);
 
 /**
  * What must not be sent twice goes on no connection that has been unused for longer, ms: its server may be closing it
@@ -153,21 +160,19 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       controller.abort(timeoutOf(way.via?.url.host ?? url, "connection", connectMs));
     });
     controller.onAbort(leave);
-    const finish = (): void => {
-      wait.end();
-      if (isWanted) controller.onAbort(null);
-    };
-    connectSocket(way.endpoint, way.free).then(
-      (connection) => {
-        finish();
+    const settle = async (): Promise<void> => {
+      try {
+        const connection = await connectSocket(way.endpoint, way.free);
         if (isWanted) resolve(connection);
         else way.free.free(connection);
-      },
-      (error: unknown) => {
-        finish();
+      } catch (error) {
         reject(error);
-      },
-    );
+      } finally {
+        wait.end();
+        if (isWanted) controller.onAbort(null);
+      }
+    };
+    void settle();
     return promise;
   };
 

@@ -118,7 +118,10 @@ class Source implements AnswerBody {
       await this.#body.each((piece) => {
         onChunk?.(piece);
         const taken = take(piece);
-        if (taken === undefined) return void wait.restart();
+        if (taken === undefined) {
+          wait.restart();
+          return undefined;
+        }
         // Time in which the client takes nothing is none of the upstream's.
         wait.end();
         return taken.then(() => wait.restart());

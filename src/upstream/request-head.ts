@@ -28,7 +28,14 @@ export function targetOf(url: string, originLength: number): string {
 export type BodyFraming = number | "chunked" | null;
 
 /** Methods that are without a body as a rule: for others a length of 0 says so (RFC 9110 §8.6). */
-const bodiless: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT"]);
+const bodiless: ReadonlySet<string> = new Set([
+  "GET",
+  "HEAD",
+  "DELETE",
+  "OPTIONS",
+  "TRACE",
+  "CONNECT",
+]);
 
 /**
  * The head of a request, with its empty line: Latin-1 characters only.
@@ -50,7 +57,10 @@ export function requestHead(
     const value = fields[name];
     if (value === undefined) continue;
     if (unsafe.test(value))
-      throw new ProxyError("INVALID_REQUEST", `The header ${name} has a character that none may have.`);
+      throw new ProxyError(
+        "INVALID_REQUEST",
+        `The header ${name} has a character that none may have.`,
+      );
     head += `${written(name)}: ${value}\r\n`;
   }
   if (framing === "chunked") head += "Transfer-Encoding: chunked\r\n";

@@ -56,7 +56,7 @@ export function connectSocket(endpoint: Endpoint, keeper: ConnectionKeeper): Pro
 }
 
 /** One object for all: the runtime looks at it for each connection. */
-const handlers: Bun.SocketHandler<Line, "buffer"> = {
+const handlers: Bun.SocketHandler<Line> = {
   binaryType: "buffer",
   open(socket) {
     socket.setKeepAlive(true, probeMs);
