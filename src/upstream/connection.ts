@@ -109,7 +109,7 @@ export class Connection implements AnswerSink, BodyOrigin {
     this.#call = call;
     this.#reader.expect(method);
     controller.onAbort(() => {
-      if (this.#call === call) this.#fail(controller.reason);
+      if (this.#call === call) this.fail(controller.reason);
     });
     if (body instanceof ReadableStream) void this.#sendStream(call, head, body, framing);
     else if (body === null || body.byteLength === 0) this.#sendAll(call, latin1(head));
@@ -156,7 +156,7 @@ export class Connection implements AnswerSink, BodyOrigin {
       if (framing === "chunked") await this.#written("0\r\n\r\n");
       if (this.#call === call) this.#sent(call);
     } catch (error) {
-      if (this.#call === call) this.#fail(error);
+      if (this.#call === call) this.fail(error);
     }
   }
 
@@ -185,6 +185,7 @@ export class Connection implements AnswerSink, BodyOrigin {
     const unsent = this.#unsent;
     if (unsent === null) return;
     this.#unsent = null;
+    this.#call?.sending.progressed();
     if (!this.#write(unsent)) return;
     const tell = this.#onDrained;
     this.#onDrained = null;
@@ -204,7 +205,7 @@ export class Connection implements AnswerSink, BodyOrigin {
       this.#reader.push(bytes);
     } catch (error) {
       // What comes behind an answer is nobody's; what is no answer is the call's end.
-      return this.#fail(error);
+      return this.fail(error);
     }
     const call = this.#call;
     if (call === null || call.head === null || call.lingering !== null) return;
@@ -275,7 +276,7 @@ export class Connection implements AnswerSink, BodyOrigin {
   }
 
   /** Closes the connection; a call on it fails with `error`. */
-  #fail(error: unknown): void {
+  fail(error: unknown): void {
     const call = this.#call;
     if (call === null) return this.close();
     this.#close(call);

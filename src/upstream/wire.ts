@@ -74,8 +74,11 @@ const handlers: Bun.SocketHandler<Line> = {
     if (data.connection === null) data.opened.reject(codedError(code ?? "ECONNRESET"));
     else data.connection.closed(code);
   },
-  // Each is told a second time, by `close` or by the promise of the connection.
-  error() {},
+  error({ data }, error) {
+    // What the socket says comes a second time, with `close`. Anything else was thrown by what it was told to.
+    if (!("code" in error)) data.connection?.fail(error);
+  },
+  // Comes a second time, by the promise of the connection.
   connectError() {},
 };
 
