@@ -101,7 +101,7 @@ export class Connection implements AnswerSink, BodyOrigin {
    */
   send(request: UpstreamRequest, sending: Sending): Promise<Answer> {
     const answered = Promise.withResolvers<Answer>();
-    const call = new Call(sending, answered, this.#used > 0);
+    const call = new Call(sending, answered, this.#used > 0 || this.freeSince > 0);
     const { method, headers, body, controller } = request;
     const framing = framingOf(headers, body);
     const head = requestHead(method, sending.target, headers, framing, sending.more);

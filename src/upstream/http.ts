@@ -11,6 +11,7 @@ import { Pins } from "./pinned.ts";
 import { Places, targetAt } from "./places.ts";
 import type { Place } from "./places.ts";
 import { Pool } from "./pool.ts";
+import { UpstreamFailure } from "./upstream.ts";
 import type { Answer, Upstream, UpstreamRequest } from "./upstream.ts";
 import { connectionOn, connectSocket } from "./wire.ts";
 
@@ -72,8 +73,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     const unusedMs = mayRepeat ? Infinity : surelyOpenMs;
     const attempt = new Attempt(request, place, linger);
     try {
-      // A body that is a stream goes once.
-      const kept = request.body instanceof ReadableStream ? null : take(place, request, unusedMs);
+      const kept = take(place, request, unusedMs);
       const connection = kept ?? (await connect(place, request));
       attempt.wait = answering.begin(() =>
         controller.abort(timeoutOf(request.url, "answer", firstByteMs)),
@@ -133,12 +133,12 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     for (const [i, way] of ways.entries()) {
       const isPinned = way !== place;
       try {
-        return await (way.via?.isTunnel === true
-          ? tunnel(way, way.via.url, request)
-          : open(way, request, isPinned));
+        return await open(way, request);
       } catch (error) {
+        // One that could not be connected to, or not in time.
+        if (isPinned && (isUnconnected(error) || error instanceof UpstreamFailure))
+          pins.failed(way.endpoint.hostname);
         controller.throwIfAborted();
-        if (isPinned && isUnconnected(error)) pins.failed(way.endpoint.hostname);
         if (!isUnconnected(error) || i === ways.length - 1)
           throw failureOf(error, url, { via: way.via?.url ?? null, isConnected: false });
       }
@@ -146,34 +146,26 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     throw failureOf(null, url);
   };
 
-  const open = (way: Place, request: UpstreamRequest, isPinned: boolean): Promise<Connection> => {
+  /** A connection to one place: a new one, or one that becomes free before that is there. */
+  const open = async (way: Place, request: UpstreamRequest): Promise<Connection> => {
     const { url, controller } = request;
-    const { promise, resolve, reject } = Promise.withResolvers<Connection>();
-    let isWanted = true;
-    const leave = (): void => {
-      isWanted = false;
+    const via = way.via?.isTunnel === true ? way.via.url : null;
+    const waiter = way.free.wait(() =>
+      via === null ? connectSocket(way.endpoint, way.free) : tunnel(way, via, request),
+    );
+    const wait = connecting.begin(() =>
+      controller.abort(timeoutOf(way.via?.url.host ?? url, "connection", connectMs)),
+    );
+    controller.onAbort(() => waiter.leave(controller.reason));
+    try {
+      const connection = await waiter.promise;
+      if (!controller.aborted) return connection;
+      way.free.free(connection);
+      throw controller.reason;
+    } finally {
       wait.end();
-      reject(controller.reason);
-    };
-    const wait = connecting.begin(() => {
-      if (isPinned) pins.failed(way.endpoint.hostname);
-      controller.abort(timeoutOf(way.via?.url.host ?? url, "connection", connectMs));
-    });
-    controller.onAbort(leave);
-    const settle = async (): Promise<void> => {
-      try {
-        const connection = await connectSocket(way.endpoint, way.free);
-        if (isWanted) resolve(connection);
-        else way.free.free(connection);
-      } catch (error) {
-        reject(error);
-      } finally {
-        wait.end();
-        if (isWanted) controller.onAbort(null);
-      }
-    };
-    void settle();
-    return promise;
+      controller.onAbort(null);
+    }
   };
 
   /** TLS with the upstream, through a tunnel of the proxy's. */

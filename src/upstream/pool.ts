@@ -10,10 +10,24 @@ const marginMs = 1_000;
 /** More free connections to one place are not kept. */
 const mostFree = 1_024;
 
-/** Free connections to one place. The one that was used last goes first, so that those not needed grow old. */
+/** A request's wait for a connection. */
+export interface Waiter {
+  readonly promise: Promise<Connection>;
+  /** It waits no longer: `promise` is rejected with `reason`, unless it is settled. */
+  leave(reason: unknown): void;
+}
+
+/**
+ * Free connections to one place, and who waits for one. The one that was used last goes first, so that those not needed
+ * grow old; and who came first gets the first that is there, made for it or not, so that requests leave in their order.
+ *
+ * Invariants: nobody waits while there is a free connection; for each that waits one is being made.
+ */
 export class FreeConnections implements ConnectionKeeper {
   readonly #pool: Pool;
   readonly #free: Connection[] = [];
+  readonly #waiting = new Set<PromiseWithResolvers<Connection>>();
+  #dialled = 0;
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -40,7 +54,48 @@ export class FreeConnections implements ConnectionKeeper {
     return null;
   }
 
+  /**
+   * Waits for a connection.
+   * @param dial makes one
+   */
+  wait(dial: () => Promise<Connection>): Waiter {
+    const waiter = Promise.withResolvers<Connection>();
+    this.#waiting.add(waiter);
+    void this.#dial(dial);
+    return {
+      promise: waiter.promise,
+      leave: (reason) => {
+        this.#waiting.delete(waiter);
+        waiter.reject(reason);
+      },
+    };
+  }
+
+  async #dial(dial: () => Promise<Connection>): Promise<void> {
+    this.#dialled++;
+    try {
+      const connection = await dial();
+      this.#dialled--;
+      this.free(connection);
+    } catch (error) {
+      this.#dialled--;
+      // Where another has become free meanwhile there are still enough for all.
+      if (this.#waiting.size > this.#dialled) this.#first()?.reject(error);
+    }
+  }
+
+  /** Who has waited longest, and waits no longer. */
+  #first(): PromiseWithResolvers<Connection> | null {
+    for (const waiter of this.#waiting) {
+      this.#waiting.delete(waiter);
+      return waiter;
+    }
+    return null;
+  }
+
   free(connection: Connection): void {
+    const waiter = this.#first();
+    if (waiter !== null) return waiter.resolve(connection);
     const { clock, idle, isClosed } = this.#pool;
     if (isClosed || this.#free.length >= mostFree) return connection.close();
     connection.freeSince = clock.now();
