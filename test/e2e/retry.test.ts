@@ -86,7 +86,9 @@ rate_limits:
         const others = ["second", "third"].map((name) => post(domain, name));
         const answers = await Promise.all([first, ...others].map(({ answer }) => answer));
         expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
-        expect(names(domain)).toEqual(["warm", "first", "first", "second", "third"]);
+        expect(names(domain).slice(0, 3)).toEqual(["warm", "first", "first"]);
+        // What leaves in the same moment on two connections is seen in either order.
+        expect(names(domain).slice(3).toSorted()).toEqual(["second", "third"]);
         const [, turnedAway, again] = seenOf(domain) as [Seen, Seen, Seen];
         const asked = typeof waitMs === "number" ? waitMs : waitMs(wallAt.get(turnedAway) ?? 0);
         const waited = again.at - (answeredAt.get(turnedAway) ?? 0);
@@ -268,7 +270,11 @@ rate_limits:
     const after = seenOf(domain).slice(count);
     const holdEnd = Math.max(...turnedAway.map((seen) => answeredAt.get(seen) ?? 0)) + 1_000;
     expect(Math.min(...after.map(({ at: time }) => time))).toBeGreaterThanOrEqual(holdEnd - 20);
-    expect(after.at(-1)?.target).toBe(`/${domain}/late`);
+    // They go one behind the other in the same moment: the upstream may see the last ones in any order.
+    expect(after[0]?.target).not.toBe(`/${domain}/late`);
+    expect(names(domain).slice(count).toSorted()).toEqual(
+      [...names(domain).slice(0, count), "late"].toSorted(),
+    );
   });
 });
 
