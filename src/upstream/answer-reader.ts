@@ -174,12 +174,12 @@ export class AnswerReader {
         this.#left -= length;
         if (this.#left === 0) this.#state = "chunk end";
       } else if (this.#readLine(piece[at++] ?? 0)) {
-        if (to > start) this.#sink.data(piece.subarray(start, to));
+        if (start !== -1) this.#sink.data(piece.subarray(start, to));
         this.#finish();
         return at;
       }
     }
-    if (to > start) this.#sink.data(piece.subarray(start, to));
+    if (start !== -1) this.#sink.data(piece.subarray(start, to));
     return at;
   }
 
@@ -239,13 +239,12 @@ export class AnswerReader {
 
 /** Where the head that starts at `from` ends, behind its empty line; -1 where that is not there yet. */
 function endOfHead(bytes: Buffer, from: number): number {
-  const usual = bytes.indexOf("\r\n\r\n", from, "latin1");
-  if (usual !== -1) return usual + 4;
-  // A single LF ends a line too (RFC 9112 §2.2).
-  const mixed = bytes.indexOf("\n\r\n", from, "latin1");
-  const bare = bytes.indexOf("\n\n", from, "latin1");
-  if (bare !== -1 && (mixed === -1 || bare < mixed)) return bare + 2;
-  return mixed === -1 ? -1 : mixed + 3;
+  const usual = bytes.indexOf("\n\r\n", from, "latin1");
+  // A single LF ends a line too (RFC 9112 §2.2); behind the empty line it is the body's.
+  const before = usual === -1 ? bytes.length : usual + 1;
+  const bare = bytes.subarray(from, before).indexOf("\n\n", 0, "latin1");
+  if (bare !== -1) return from + bare + 2;
+  return usual === -1 ? -1 : usual + 3;
 }
 
 /** What the lines of a head say. */
@@ -287,7 +286,7 @@ export function parseHead(text: string): ParsedHead {
     }
     if (name !== "") headers.append(name, value);
     const colon = line.indexOf(":");
-    name = nameOf(colon === -1 ? line : line.slice(0, colon));
+    name = nameOf(line.slice(0, Math.max(0, colon)));
     value = trimmed(line, colon + 1);
   }
   if (name !== "") headers.append(name, value);
