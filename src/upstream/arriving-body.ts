@@ -51,6 +51,7 @@ export class ArrivingBody implements AnswerBody {
   end(error: Error | null): void {
     if (this.#end !== null) return;
     this.#end = { error };
+    this.#resume();
     if (this.#asked !== null) {
       if (error === null) this.#asked.resolve(null);
       else this.#asked.reject(error);
@@ -80,9 +81,9 @@ export class ArrivingBody implements AnswerBody {
 
   cancel(): void {
     const isOver = this.#end !== null;
-    this.end(new Error("Nobody reads the answer any more."));
     this.#waiting.length = 0;
     this.#waitingBytes = 0;
+    this.end(new Error("Nobody reads the answer any more."));
     if (!isOver) this.#origin.cancel();
   }
 
@@ -131,11 +132,15 @@ export class ArrivingBody implements AnswerBody {
   #next(): Piece | null {
     const piece = this.#waiting.shift() ?? null;
     if (piece !== null) this.#waitingBytes -= piece.byteLength;
-    if (this.#isPaused && this.#waiting.length === 0) {
-      this.#isPaused = false;
-      if (this.#end === null) this.#origin.resume();
-    }
+    if (this.#waiting.length === 0) this.#resume();
     return piece;
+  }
+
+  /** Also at the end: the connection may carry the next answer while this one is still read. */
+  #resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#origin.resume();
   }
 }
 

@@ -314,11 +314,11 @@ export class Connection implements AnswerSink, BodyOrigin {
   }
 
   pause(): void {
-    this.#wire.pause();
+    if (!this.#isClosed) this.#wire.pause();
   }
 
   resume(): void {
-    this.#wire.resume();
+    if (!this.#isClosed) this.#wire.resume();
   }
 
   /** The rest of the answer is not wanted. */
