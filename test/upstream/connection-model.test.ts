@@ -1,0 +1,375 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { HeaderFields } from "../../src/header-fields.ts";
+import { Cancellation } from "../../src/upstream/cancellation.ts";
+import type { Connection, ConnectionKeeper } from "../../src/upstream/connection.ts";
+import { createDeadlines } from "../../src/upstream/deadlines.ts";
+import { Pool } from "../../src/upstream/pool.ts";
+import { requestHead } from "../../src/upstream/request-head.ts";
+import type { BodyFraming } from "../../src/upstream/request-head.ts";
+import type { Answer, UpstreamRequest } from "../../src/upstream/upstream.ts";
+import { fakeConnection } from "./fake-wire.ts";
+import type { FakeWire } from "./fake-wire.ts";
+import { manualClock } from "./manual-clock.ts";
+import { answerParts, plainAnswer, wireAnswer } from "./wire-answers.ts";
+import type { AnswerParts, WireAnswer } from "./wire-answers.ts";
+
+type RequestKind = "none" | "small" | "large" | "length" | "chunked";
+
+/** What a test does next; `which` picks a connection or a call of those there are. */
+type Step =
+  | { what: "call"; kind: RequestKind; parts: AnswerParts; scale: number; room: number }
+  | { what: "accept" | "deliver"; which: number; bytes: number }
+  | { what: "hang up"; which: number; code: string | null }
+  | { what: "stray" | "abort" | "read" | "cancel"; which: number }
+  | { what: "advance"; ms: number };
+
+const which = fc.nat(20);
+const bytes = fc.constantFrom(1, 7, 100, 5_000, 70_000, Infinity);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      what: fc.constant("call" as const),
+      kind: fc.constantFrom<RequestKind[]>("none", "none", "small", "large", "length", "chunked"),
+      parts: answerParts,
+      scale: fc.constantFrom(1, 1, 100, 1_000),
+      room: fc.constantFrom(0, 50, 100_000, Infinity, Infinity),
+    }),
+  },
+  {
+    weight: 12,
+    arbitrary: fc.record({
+      what: fc.constantFrom("accept" as const, "deliver" as const, "deliver" as const),
+      which,
+      bytes,
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      what: fc.constant("hang up" as const),
+      which,
+      code: fc.constantFrom(null, "ECONNRESET"),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ what: fc.constantFrom("stray", "abort", "cancel"), which }) },
+  { weight: 4, arbitrary: fc.record({ what: fc.constant("read" as const), which }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      what: fc.constant("advance" as const),
+      ms: fc.constantFrom(5, 20, 70_000),
+    }),
+  },
+);
+
+/** Lets everything go on that can. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** A connection, and the server at its other end. */
+class Line {
+  readonly wire: FakeWire;
+  readonly connection: Connection;
+  /** All that is to be sent on it so far. */
+  requests = Buffer.alloc(0);
+  call: Call | null = null;
+  /** How much of the present answer has been delivered. */
+  delivered = 0;
+  /** Whether bytes that nobody asked for come with the end of the answer. */
+  isStray = false;
+  isGone = false;
+
+  constructor(keeper: ConnectionKeeper) {
+    ({ wire: this.wire, connection: this.connection } = fakeConnection(keeper));
+  }
+
+  /** Delivers up to so many bytes of what the server has to say, as the wire would. */
+  deliver(most: number): void {
+    const { call, wire } = this;
+    if (call === null || this.isGone || wire.isPaused) return;
+    const { bytes: all, endsByClose } = call.answer;
+    const piece = all.subarray(this.delivered, this.delivered + most);
+    this.delivered += piece.length;
+    const hasMore = this.isStray && !endsByClose && this.delivered === all.length;
+    this.connection.received(Buffer.concat(hasMore ? [piece, stray] : [piece]));
+    if (hasMore) expect(this.isGone).toBe(true);
+  }
+}
+
+const stray = plainAnswer("not yours", ["X-Call: none"]);
+
+/** A request, and what has become of it. */
+class Call {
+  readonly id: number;
+  readonly request: Buffer;
+  readonly answer: WireAnswer;
+  readonly line: Line;
+  readonly controller = new Cancellation();
+  /** Whether something was done to it after which it need not succeed. */
+  isDisturbed = false;
+  /** How much of its body the server gives. */
+  length: number;
+  sent = 0;
+  settled = 0;
+  head: Answer | null = null;
+  error: unknown = null;
+  read: Uint8Array[] = [];
+  isReading = false;
+  /** Whether its body has come to its end, whole or not. */
+  isOver = false;
+
+  constructor(id: number, request: Buffer, answer: WireAnswer, line: Line) {
+    this.id = id;
+    this.request = request;
+    this.answer = answer;
+    this.line = line;
+    this.length = answer.body.length;
+  }
+
+  answered(head: Answer): void {
+    this.settled++;
+    this.head = head;
+    expect(head.status).toBe(this.answer.status);
+    expect(head.headers.get("x-call")).toBe(String(this.id));
+    const { body } = head;
+    if (body !== null && !(body instanceof Uint8Array)) return;
+    if (body !== null) this.read.push(body);
+    this.isOver = true;
+  }
+
+  failed(error: unknown): void {
+    this.settled++;
+    this.error = error;
+    this.isOver = true;
+  }
+
+  /** Reads its body: a piece, or all of them as they come. */
+  readOn(): void {
+    const body = this.head?.body ?? null;
+    if (body === null || body instanceof Uint8Array || this.isReading || this.isOver) return;
+    this.isReading = true;
+    const failed = (error: unknown): void => {
+      this.isOver = true;
+      this.error = error;
+    };
+    if (this.id % 2 === 0) {
+      body.each((piece) => void this.read.push(piece)).then(() => (this.isOver = true), failed);
+      return;
+    }
+    body.read().then((piece) => {
+      this.isReading = false;
+      if (piece === null) this.isOver = true;
+      else this.read.push(piece);
+    }, failed);
+  }
+}
+
+class World {
+  readonly clock = manualClock();
+  readonly pool = new Pool(this.clock);
+  readonly place = this.pool.place();
+  readonly linger = createDeadlines(this.clock, 20);
+  readonly lines: Line[] = [];
+  readonly calls: Call[] = [];
+  readonly keeper: ConnectionKeeper = {
+    free: (connection) => {
+      const line = this.lineOf(connection);
+      const { call, wire } = line;
+      if (call === null) throw new Error("free twice");
+      expect(line.isGone).toBe(false);
+      expect(wire.isPaused).toBe(false);
+      expect(wire.taken.length).toBe(line.requests.length);
+      expect(call.sent).toBe(1);
+      expect(line.delivered).toBe(call.answer.bytes.length);
+      expect(call.answer.endsByClose).toBe(false);
+      line.call = null;
+      this.place.free(connection);
+    },
+    gone: (connection) => {
+      const line = this.lineOf(connection);
+      expect(line.isGone).toBe(false);
+      line.isGone = true;
+      this.place.gone(connection);
+    },
+  };
+
+  lineOf(connection: Connection): Line {
+    return this.lines.find((line) => line.connection === connection)!;
+  }
+
+  open(): Line {
+    const line = new Line(this.keeper);
+    this.lines.push(line);
+    return line;
+  }
+
+  call({ kind, parts, scale, room }: Extract<Step, { what: "call" }>): void {
+    const id = this.calls.length + 1;
+    const kept = this.place.take(Infinity);
+    const line = kept === null ? this.open() : this.lineOf(kept);
+    const answer = wireAnswer({
+      ...parts,
+      chunks: parts.chunks.map((one) => one * scale),
+      body: new Uint8Array(parts.body.length * scale).fill(id),
+      fields: [...parts.fields, `X-Call: ${id}`],
+    });
+    const { body, framing, coded } = requestBody(kind, id);
+    const headers = new HeaderFields();
+    if (kind === "length") headers.set("content-length", String(framing));
+    const target = { target: `/${id}`, host: "a" };
+    const head = requestHead(answer.method, target, headers, framing);
+    const call = new Call(id, Buffer.concat([Buffer.from(head), coded]), answer, line);
+    this.calls.push(call);
+    line.requests = Buffer.concat([line.requests, call.request]);
+    line.call = call;
+    line.delivered = 0;
+    line.wire.room = room;
+    const request: UpstreamRequest = {
+      url: `http://a/${id}`,
+      method: answer.method,
+      headers,
+      body,
+      controller: call.controller,
+    };
+    const sent = (): void => {
+      call.sent++;
+      expect(line.call).toBe(call);
+      expect(line.wire.taken.length).toBe(line.requests.length);
+    };
+    line.connection
+      .send(request, { target, more: "", linger: this.linger, progressed: () => {}, sent })
+      .then(
+        (head_) => call.answered(head_),
+        (error: unknown) => call.failed(error),
+      );
+  }
+
+  run(next: Step): void {
+    if (next.what === "call") return this.call(next);
+    if (next.what === "advance") return this.clock.advance(next.ms);
+    const line = this.lines[next.which % this.lines.length];
+    const call = this.calls[next.which % this.calls.length];
+    if (line === undefined || call === undefined) return;
+    if (next.what === "accept") this.accept(line, next.bytes);
+    else if (next.what === "deliver") line.deliver(next.bytes);
+    else if (next.what === "hang up") this.hangUp(line, next.code);
+    else if (next.what === "stray") this.stray(line);
+    else if (next.what === "read") call.readOn();
+    else {
+      call.isDisturbed = true;
+      const body = call.head?.body ?? null;
+      if (next.what === "abort") call.controller.abort(new Error(`abort ${call.id}`));
+      else if (body !== null && !(body instanceof Uint8Array)) body.cancel();
+    }
+  }
+
+  accept({ wire, connection, isGone }: Line, more: number): void {
+    if (isGone) return;
+    wire.room += more;
+    connection.drained();
+  }
+
+  hangUp(line: Line, code: string | null): void {
+    if (line.isGone) return;
+    const { call } = line;
+    if (call !== null) {
+      const length = line.delivered - call.answer.headLength;
+      // The end of the connection is that of the body, wherever it comes.
+      if (code === null && call.answer.endsByClose && length >= 0) call.length = length;
+      else call.isDisturbed = true;
+    }
+    line.connection.closed(code);
+    expect(line.isGone).toBe(true);
+  }
+
+  stray(line: Line): void {
+    if (line.isGone) return;
+    if (line.call !== null) return void (line.isStray = true);
+    line.connection.received(Buffer.from(stray));
+    expect(line.isGone).toBe(true);
+  }
+
+  /** Everything that is still to come does. */
+  async finish(): Promise<void> {
+    for (let i = 0; i < 1_000 && this.calls.some(({ isOver }) => !isOver); i++) {
+      for (const line of this.lines) {
+        this.accept(line, Infinity);
+        line.deliver(Infinity);
+        const { call } = line;
+        if (call?.answer.endsByClose === true && line.delivered === call.answer.bytes.length)
+          if (!line.wire.isPaused) this.hangUp(line, null);
+      }
+      this.clock.advance(20);
+      for (const call of this.calls) call.readOn();
+      await turn();
+    }
+  }
+
+  check(): void {
+    for (const call of this.calls) {
+      const { answer, isDisturbed, settled, error, isOver, sent, line } = call;
+      expect({ settled, isOver }).toEqual({ settled: 1, isOver: true });
+      expect(sent).toBeLessThanOrEqual(1);
+      if (!isDisturbed) expect(error).toBe(null);
+      const read = Buffer.concat(call.read);
+      expect(read.equals(answer.body.subarray(0, read.length))).toBe(true);
+      // What is said to be whole is.
+      if (error === null) expect(read.length).toBe(call.length);
+      const { taken } = line.wire;
+      expect(taken.equals(line.requests.subarray(0, taken.length))).toBe(true);
+    }
+    for (const line of this.lines) expect(line.call === null || line.isGone).toBe(true);
+  }
+}
+
+/** A request's body, how its end is told, and how it goes out. */
+function requestBody(
+  kind: RequestKind,
+  id: number,
+): { body: UpstreamRequest["body"]; framing: BodyFraming; coded: Buffer } {
+  if (kind === "none") return { body: null, framing: null, coded: Buffer.alloc(0) };
+  if (kind === "small" || kind === "large") {
+    const body = new Uint8Array(kind === "small" ? 10 : 70_000).fill(id);
+    return { body, framing: body.length, coded: Buffer.from(body) };
+  }
+  const pieces = [3, 0, 5_000].map((length) => new Uint8Array(length).fill(id));
+  const whole = Buffer.concat(pieces);
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      for (const piece of pieces) controller.enqueue(piece);
+      controller.close();
+    },
+  });
+  if (kind === "length") return { body, framing: whole.length, coded: whole };
+  const coded = pieces
+    .filter(({ length }) => length > 0)
+    .flatMap((piece) => [
+      Buffer.from(`${piece.length.toString(16)}\r\n`),
+      piece,
+      Buffer.from("\r\n"),
+    ]);
+  return { body, framing: "chunked", coded: Buffer.concat([...coded, Buffer.from("0\r\n\r\n")]) };
+}
+
+test("whatever happens when, each call gets its own answer or fails, once, and none another's", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 1, maxLength: 60, size: "max" }),
+      async (steps) => {
+        const world = new World();
+        for (const next of steps) {
+          world.run(next);
+          await turn();
+        }
+        await world.finish();
+        world.check();
+        world.pool.close();
+        expect(world.clock.timers()).toBeLessThanOrEqual(1);
+      },
+    ),
+    { numRuns: 1_000 },
+  );
+});
