@@ -1,5 +1,5 @@
 import type { HeaderFields } from "../header-fields.ts";
-import { AnswerReader, UnreadableAnswer } from "./answer-reader.ts";
+import { AnswerReader } from "./answer-reader.ts";
 import type { AnswerHead, AnswerSink } from "./answer-reader.ts";
 import { ArrivingBody } from "./arriving-body.ts";
 import type { BodyOrigin } from "./arriving-body.ts";
@@ -196,7 +196,6 @@ export class Connection implements AnswerSink, BodyOrigin {
     call.isSent = true;
     call.upload = null;
     call.sending.sent();
-    if (call.hasEnded) this.#finish(call);
   }
 
   /** Bytes have come. They are this connection's from here on. */
@@ -229,7 +228,6 @@ export class Connection implements AnswerSink, BodyOrigin {
   end(): void {
     const call = this.#call;
     if (call === null) return;
-    call.hasEnded = true;
     if (call.body !== null) call.body.end(null);
     else {
       const [only = null, ...more] = call.early;
@@ -280,7 +278,6 @@ export class Connection implements AnswerSink, BodyOrigin {
     const call = this.#call;
     if (call === null) return this.close();
     this.#close(call);
-    if (error instanceof UnreadableAnswer && call.hasEnded) return;
     this.#reject(call, error);
   }
 
@@ -343,7 +340,6 @@ class Call {
   /** The wait for the rest of a small answer. */
   lingering: Wait | null = null;
   body: ArrivingBody | null = null;
-  hasEnded = false;
 
   constructor(sending: Sending, answered: PromiseWithResolvers<Answer>, isReused: boolean) {
     this.sending = sending;
