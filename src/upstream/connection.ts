@@ -200,6 +200,7 @@ export class Connection implements AnswerSink, BodyOrigin {
 
   /** Bytes have come. They are this connection's from here on. */
   received(bytes: Buffer<ArrayBuffer>): void {
+    const before = this.#call;
     try {
       this.#reader.push(bytes);
     } catch (error) {
@@ -207,6 +208,8 @@ export class Connection implements AnswerSink, BodyOrigin {
       return this.fail(error);
     }
     const call = this.#call;
+    // Not before all of `bytes` is read: more than the answer would be nobody's.
+    if (call === null && before !== null && !this.#isClosed) this.#keeper.free(this);
     if (call === null || call.head === null || call.lingering !== null) return;
     if ((call.head.length ?? Infinity) > smallAnswer) return this.#answerEarly(call);
     call.lingering = call.sending.linger.begin(() => this.#answerEarly(call));
@@ -254,10 +257,8 @@ export class Connection implements AnswerSink, BodyOrigin {
   }
 
   #finish(call: Call): void {
-    if (this.#call !== call) return;
-    if (!call.isSent || this.#keepMs === 0) return this.#close(call);
-    this.#call = null;
-    this.#keeper.free(this);
+    if (!call.isSent || this.#keepMs === 0) this.#close(call);
+    else this.#call = null;
   }
 
   /** The wire has closed; `code` is that of the error, if it was one. */

@@ -10,6 +10,8 @@ export interface WireAnswer {
   readonly headLength: number;
   /** Whether only the end of the connection is its end. */
   readonly endsByClose: boolean;
+  /** Whether another may follow on its connection. */
+  readonly isKept: boolean;
 }
 
 /** How a body is put on the wire, or why there is none. */
@@ -35,8 +37,13 @@ const plain = (bytes: number): string => bytes.toString(16);
 /** Parts of answers of all kinds. */
 export const answerParts: fc.Arbitrary<AnswerParts> = fc.record({
   coding: fc.constantFrom<Coding[]>("length", "chunked", "chunked", "close", "HEAD", "204", "304"),
-  body: fc.uint8Array({ maxLength: 200 }),
-  fields: fc.constantFrom([], ["X-A: b"], ["X-A: b", "X-Long: c", "\td", "Set-Cookie: e=f, g"]),
+  body: fc.uint8Array({ maxLength: 200, size: "max" }),
+  fields: fc.constantFrom<string[][]>(
+    [],
+    ["X-A: b"],
+    ["X-A: b", "X-Long: c", "\td", "Set-Cookie: e=f, g"],
+    ["Connection: close"],
+  ),
   interim: fc.array(fc.constantFrom(100, 102, 103), { maxLength: 3 }),
   lineEnd: fc.constantFrom<("\r\n" | "\n")[]>("\r\n", "\r\n", "\n"),
   chunks: fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 6 }),
@@ -93,6 +100,7 @@ export function wireAnswer({
     body: Buffer.from(hasBody ? body : []),
     headLength: head.length,
     endsByClose: coding === "close",
+    isKept: coding !== "close" && !fields.includes("Connection: close"),
   };
 }
 
