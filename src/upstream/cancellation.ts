@@ -30,9 +30,13 @@ export class Cancellation {
     if (this.#aborted !== null) throw this.#aborted.reason;
   }
 
-  /** Calls `run` when the call is ended, in place of what was to be called before: a call is in one place at a time. */
+  /**
+   * Calls `run` when the call is ended, at once where it has been, in place of what was to be called before: a call is
+   * in one place at a time.
+   */
   onAbort(run: (() => void) | null): void {
-    this.#run = run;
+    if (this.#aborted === null) this.#run = run;
+    else run?.();
   }
 
   /** The same as a signal, for what takes one. */

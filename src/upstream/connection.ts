@@ -97,20 +97,29 @@ export class Connection implements AnswerSink, BodyOrigin {
 
   /**
    * Sends a request. Resolves when the answer's head is there.
-   * @throws BrokenConnection, UnreadableAnswer; the signal's reason where it is aborted; whatever a streamed body fails with
+   * @throws ProxyError where it cannot be written: the connection is free again; BrokenConnection, UnreadableAnswer; the
+   *   signal's reason where it is aborted; whatever a streamed body fails with
    */
   send(request: UpstreamRequest, sending: Sending): Promise<Answer> {
     const answered = Promise.withResolvers<Answer>();
     const call = new Call(sending, answered, this.#used > 0 || this.freeSince > 0);
     const { method, headers, body, controller } = request;
     const framing = framingOf(headers, body);
-    const head = requestHead(method, sending.target, headers, framing, sending.more);
+    if (this.#isClosed) throw new BrokenConnection("ECONNRESET", call.isReused);
+    let head: string;
+    try {
+      head = requestHead(method, sending.target, headers, framing, sending.more);
+    } catch (error) {
+      this.#keeper.free(this);
+      throw error;
+    }
     this.#used++;
     this.#call = call;
     this.#reader.expect(method);
     controller.onAbort(() => {
       if (this.#call === call) this.fail(controller.reason);
     });
+    if (this.#isClosed) return answered.promise;
     if (body instanceof ReadableStream) void this.#sendStream(call, head, body, framing);
     else if (body === null || body.byteLength === 0) this.#sendAll(call, latin1(head));
     else if (body.byteLength <= smallBody) this.#sendAll(call, joined(head, body));
@@ -132,9 +141,9 @@ export class Connection implements AnswerSink, BodyOrigin {
     body: ReadableStream<Uint8Array>,
     framing: BodyFraming,
   ): Promise<void> {
-    const reader = body.getReader();
-    call.upload = reader;
     try {
+      const reader = body.getReader();
+      call.upload = reader;
       await this.#written(latin1(head));
       let length = 0;
       for (;;) {

@@ -81,7 +81,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       const answer = await connection.send(request, attempt);
       // Only the next hop asks for this; what it asks of us is nothing that the client could give.
       if (place.via !== null && answer.status === 407) {
-        connection.close();
+        if (!(answer.body instanceof Uint8Array)) answer.body?.cancel();
         throw refusalOfProxy(place.via.url, answer.status);
       }
       return answer;
@@ -94,7 +94,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       if (wasStale) for (const way of waysTo(place, request)) way.free.closeAll();
       throw failureOf(error, request.url, { mayRepeat: wasStale && mayRepeat });
     } finally {
-      attempt.wait?.end();
+      attempt.answered();
     }
   };
 
@@ -205,6 +205,12 @@ class Attempt implements Sending {
 
   progressed(): void {
     this.wait?.restart();
+  }
+
+  /** There is nothing more to wait for, even where more of the request is still to go. */
+  answered(): void {
+    this.wait?.end();
+    this.wait = null;
   }
 
   sent(): void {

@@ -264,6 +264,34 @@ describe("no answer", () => {
     expect(clock.timers()).toBe(0);
   });
 
+  test("is missed once it has begun, however long its request still takes", async () => {
+    const clock = manualClock();
+    const patient = createHttpUpstream({
+      clock,
+      timeouts: { connectMs: 1000, firstByteMs: 60_000 },
+    });
+    await using server = await rawServer(({ received, socket }) => {
+      if (received.endsWith("\r\n\r\n") && !received.includes("\r\na\r\n"))
+        socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+    });
+    let upload: ReadableStreamDefaultController<Uint8Array> | undefined;
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => void (upload = controller),
+    });
+    let sent = 0;
+    const onSent = (): void => void sent++;
+    const answer = await patient.send(call(server.url, { method: "POST", body, onSent }));
+    upload?.enqueue(new Uint8Array(10));
+    const { socket } = await server.received(({ received }) => received.includes("\r\na\r\n"));
+    upload?.close();
+    await server.received(({ received }) => received.endsWith("\r\n0\r\n\r\n"));
+    clock.advance(61_000);
+    socket.write("1\r\nb\r\n0\r\n\r\n");
+    expect(await textOf(answer)).toBe("ab");
+    expect(sent).toBe(1);
+    patient.close();
+  });
+
   test("once the client has gone: its own reason, and the call is cancelled", async () => {
     await using server = await rawServer();
     const stop = new Cancellation();
