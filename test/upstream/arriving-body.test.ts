@@ -91,7 +91,8 @@ describe.each([
         begin();
         for (let i = 0; i <= pushed; i++) await taken();
         expect(given).toEqual([...Array(pushed).keys()]);
-        expect(ended).toEqual({ now: error ?? "end" });
+        const last: unknown = ended;
+        expect(last).toEqual({ now: error ?? "end" });
       }),
       { numRuns: 100 },
     );

@@ -7,7 +7,7 @@ import { createDeadlines } from "../../src/upstream/deadlines.ts";
 import { Pool } from "../../src/upstream/pool.ts";
 import { requestHead } from "../../src/upstream/request-head.ts";
 import type { BodyFraming } from "../../src/upstream/request-head.ts";
-import type { Answer, UpstreamRequest } from "../../src/upstream/upstream.ts";
+import type { Answer, AnswerBody, UpstreamRequest } from "../../src/upstream/upstream.ts";
 import { fakeConnection } from "./fake-wire.ts";
 import type { FakeWire } from "./fake-wire.ts";
 import { manualClock } from "./manual-clock.ts";
@@ -95,7 +95,7 @@ class Line {
     this.delivered += piece.length;
     const hasMore = this.isStray && !endsByClose && this.delivered === all.length;
     this.connection.received(Buffer.concat(hasMore ? [piece, stray] : [piece]));
-    if (hasMore) expect(this.isGone).toBe(true);
+    if (hasMore) expect<boolean>(this.isGone).toBe(true);
   }
 }
 
@@ -153,19 +153,24 @@ class Call {
     const body = this.head?.body ?? null;
     if (body === null || body instanceof Uint8Array || this.isReading || this.isOver) return;
     this.isReading = true;
-    const failed = (error: unknown): void => {
+    void this.#read(body);
+  }
+
+  async #read(body: AnswerBody): Promise<void> {
+    try {
+      let isLast = true;
+      if (this.id % 2 === 0) await body.each((piece) => void this.read.push(piece));
+      else {
+        const piece = await body.read();
+        isLast = piece === null;
+        if (piece !== null) this.read.push(piece);
+      }
+      this.isOver = isLast;
+    } catch (error) {
       this.isOver = true;
       this.error = error;
-    };
-    if (this.id % 2 === 0) {
-      body.each((piece) => void this.read.push(piece)).then(() => (this.isOver = true), failed);
-      return;
     }
-    body.read().then((piece) => {
-      this.isReading = false;
-      if (piece === null) this.isOver = true;
-      else this.read.push(piece);
-    }, failed);
+    this.isReading = false;
   }
 }
 
@@ -304,14 +309,14 @@ class World {
       else call.isDisturbed = true;
     }
     line.connection.closed(code);
-    expect(line.isGone).toBe(true);
+    expect<boolean>(line.isGone).toBe(true);
   }
 
   stray(line: Line): void {
     if (line.isGone) return;
     if (line.call !== null) return void (line.isStray = true);
     line.connection.received(Buffer.from(stray));
-    expect(line.isGone).toBe(true);
+    expect<boolean>(line.isGone).toBe(true);
   }
 
   /** Everything that is still to come does. */

@@ -143,9 +143,9 @@ describe("who waits for a connection", () => {
     const freed = used(place);
     await turn();
     expect(got[1]).toBe(freed);
-    const late = [fakeConnection(place).connection, fakeConnection(place).connection];
-    dials[0]!.resolve(late[0]!);
-    dials[1]!.resolve(late[1]!);
+    const late = [0, 1].map(() => fakeConnection(place).connection);
+    dials[0]!.resolve(late[0]);
+    dials[1]!.resolve(late[1]);
     await turn();
     expect(got[2]).toBe(late[0]);
     expect(place.take(Infinity)).toBe(late[1]!);

@@ -122,7 +122,7 @@ export function piecesOf(bytes: Uint8Array, sizes: readonly number[]): Buffer<Ar
 }
 
 /** Sizes to cut bytes into. */
-export const cuts: fc.Arbitrary<number[]> = fc.oneof(
+export const cuts: fc.Arbitrary<readonly number[]> = fc.oneof(
   fc.constant([]),
   fc.constant([1]),
   fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 10 }),
