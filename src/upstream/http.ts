@@ -151,7 +151,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     const { url, controller } = request;
     const via = way.via?.isTunnel === true ? way.via.url : null;
     const waiter = way.free.wait(() =>
-      via === null ? connectSocket(way.endpoint, way.free) : tunnel(way, via, request),
+      via === null ? connectSocket(way.endpoint, way.free, connecting) : tunnel(way, via, request),
     );
     const wait = connecting.begin(() =>
       controller.abort(timeoutOf(way.via?.url.host ?? url, "connection", connectMs)),

@@ -1,6 +1,7 @@
 import type { Duplex } from "node:stream";
 import { Connection } from "./connection.ts";
 import type { ConnectionKeeper, Wire } from "./connection.ts";
+import type { Deadlines, Wait } from "./deadlines.ts";
 
 /** Where a connection goes, and how it is made safe. */
 export interface Endpoint {
@@ -27,17 +28,32 @@ interface Line {
   readonly isTls: boolean;
   readonly keeper: ConnectionKeeper;
   readonly opened: PromiseWithResolvers<Connection>;
+  readonly handshakes: Deadlines | null;
+  /** The wait for TLS to be agreed upon. */
+  handshake: Wait | null;
   connection: Connection | null;
 }
 
 /**
  * Connects to a server. A certificate that is not for it, or not from an authority that is trusted, is no connection.
+ * @param handshakes waits for TLS to be agreed upon, in time or not at all: nobody may wait for the connection any more
  * @throws what went wrong, with a `code` as those of Node.js
  */
-export function connectSocket(endpoint: Endpoint, keeper: ConnectionKeeper): Promise<Connection> {
+export function connectSocket(
+  endpoint: Endpoint,
+  keeper: ConnectionKeeper,
+  handshakes: Deadlines | null = null,
+): Promise<Connection> {
   const { hostname, port, tls } = endpoint;
   const opened = Promise.withResolvers<Connection>();
-  const line: Line = { isTls: tls !== null, keeper, opened, connection: null };
+  const line: Line = {
+    isTls: tls !== null,
+    keeper,
+    opened,
+    handshakes,
+    handshake: null,
+    connection: null,
+  };
   const options = { hostname, port, data: line, socket: handlers };
   const connecting =
     tls === null
@@ -60,7 +76,9 @@ const handlers: Bun.SocketHandler<Line> = {
   binaryType: "buffer",
   open(socket) {
     socket.setKeepAlive(true, probeMs);
-    if (!socket.data.isTls) become(socket);
+    const { data: line } = socket;
+    if (line.isTls) line.handshake = line.handshakes?.begin(() => socket.terminate()) ?? null;
+    else become(socket);
   },
   handshake(socket, isTrusted, error) {
     if (isTrusted && error === null) return become(socket);
@@ -70,6 +88,7 @@ const handlers: Bun.SocketHandler<Line> = {
   data: ({ data }, bytes) => data.connection?.received(bytes as Buffer<ArrayBuffer>),
   drain: ({ data }) => data.connection?.drained(),
   close({ data }, error) {
+    data.handshake?.end();
     const code = error === undefined ? null : codeOf(error);
     if (data.connection === null) data.opened.reject(codedError(code ?? "ECONNRESET"));
     else data.connection.closed(code);
@@ -85,6 +104,7 @@ const handlers: Bun.SocketHandler<Line> = {
 function become(socket: Bun.Socket<Line>): void {
   const { data: line } = socket;
   if (line.connection !== null) return;
+  line.handshake?.end();
   line.connection = new Connection(socket, line.keeper);
   line.opened.resolve(line.connection);
 }

@@ -8,6 +8,7 @@ import { fieldsOf, requestHeaders } from "../../src/upstream/headers.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
 import type { UpstreamRequest } from "../../src/upstream/upstream.ts";
 import { bytesOf, textOf } from "./answers.ts";
+import { manualClock } from "./manual-clock.ts";
 import { rawServer } from "./raw-server.ts";
 
 const upstream = createHttpUpstream({
@@ -21,6 +22,14 @@ const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 function call(url: string, more: Partial<UpstreamRequest> = {}): UpstreamRequest {
   const headers = requestHeaders(fieldsOf(new Headers()));
   return { url, method: "GET", headers, body: null, controller: new Cancellation(), ...more };
+}
+
+/** What a promise is rejected with; null where it is not. */
+function reasonOf(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => null,
+    (reason: unknown) => reason,
+  );
 }
 
 const linger = createDeadlines(systemClock(), 20);
@@ -67,5 +76,22 @@ describe("a connection that is kept", () => {
     expect(wire).toMatchObject({ isPaused: false, freed: 1 });
     expect(await bytesOf(slow)).toHaveLength(70_000);
     expect(wire).toMatchObject({ isPaused: false, freed: 1 });
+  });
+});
+
+describe("a call that nobody waits for any more", () => {
+  test("leaves nothing behind in the middle of TLS for long, though the server says nothing", async () => {
+    const clock = manualClock();
+    const hasty = createHttpUpstream({ clock, timeouts: { connectMs: 100, firstByteMs: 1_000 } });
+    await using server = await rawServer();
+    const controller = new Cancellation();
+    const answer = hasty.send(call(server.url.replace("http:", "https:"), { controller }));
+    const { closed } = await server.received(({ received }) => received.length > 0);
+    controller.abort(new Error("gone"));
+    expect(await reasonOf(answer)).toHaveProperty("message", "gone");
+    clock.advance(100);
+    await closed;
+    expect(clock.timers()).toBe(0);
+    hasty.close();
   });
 });
