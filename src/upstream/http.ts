@@ -73,8 +73,11 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     const unusedMs = mayRepeat ? Infinity : surelyOpenMs;
     const attempt = new Attempt(request, place, linger);
     try {
-      const kept = take(place, request, unusedMs);
-      const connection = kept ?? (await connect(place, request));
+      let connection = take(place, request, unusedMs) ?? (await connect(place, request));
+      // One that became free for this request may have been closed on the way here.
+      while (!connection.isOpen) connection = await connect(place, request);
+      if (controller.aborted) connection.close();
+      controller.throwIfAborted();
       attempt.wait = answering.begin(() =>
         controller.abort(timeoutOf(request.url, "answer", firstByteMs)),
       );
@@ -151,10 +154,10 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     const { url, controller } = request;
     const via = way.via?.isTunnel === true ? way.via.url : null;
     const waiter = way.free.wait(() =>
-      via === null ? connectSocket(way.endpoint, way.free, connecting) : tunnel(way, via, request),
+      via === null ? connectSocket(way.endpoint, way.free, connecting) : tunnel(way, via, url),
     );
     const wait = connecting.begin(() =>
-      controller.abort(timeoutOf(way.via?.url.host ?? url, "connection", connectMs)),
+      controller.abort(timeoutOf(way.via?.url.origin ?? url, "connection", connectMs)),
     );
     controller.onAbort(() => waiter.leave(controller.reason));
     try {
@@ -168,13 +171,16 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     }
   };
 
-  /** TLS with the upstream, through a tunnel of the proxy's. */
-  const tunnel = async (way: Place, via: URL, request: UpstreamRequest): Promise<Connection> => {
-    const { signal } = request.controller;
+  /**
+   * TLS with the upstream, through a tunnel of the proxy's. It goes on when the request has left that asked for it:
+   * another may be waiting.
+   */
+  const tunnel = async (way: Place, via: URL, url: string): Promise<Connection> => {
+    const { signal } = new AbortController();
     const dialling = { clock, connectMs, signal };
     const target = { name: way.name, port: way.port };
     const stream = await dialThrough({ url: via, ca }, target, dialling);
-    const secure = await secured(stream, way.name, request.url, ca, dialling);
+    const secure = await secured(stream, way.name, url, ca, dialling);
     return connectionOn(secure, way.free);
   };
 

@@ -1,3 +1,5 @@
+import { connect, createServer } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { afterAll, describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import { Cancellation } from "../../src/upstream/cancellation.ts";
@@ -10,6 +12,7 @@ import type { UpstreamRequest } from "../../src/upstream/upstream.ts";
 import { bytesOf, textOf } from "./answers.ts";
 import { manualClock } from "./manual-clock.ts";
 import { rawServer } from "./raw-server.ts";
+import * as selfSigned from "./self-signed.ts";
 
 const upstream = createHttpUpstream({
   clock: systemClock(),
@@ -92,6 +95,149 @@ describe("a call that nobody waits for any more", () => {
     clock.advance(100);
     await closed;
     expect(clock.timers()).toBe(0);
+    hasty.close();
+  });
+});
+
+/** A server behind TLS that gives each request the answer that `answerTo` has for its path, if any. */
+function tlsServer(answerTo: (path: string, answer: (text: string) => void) => void): {
+  port: number;
+  [Symbol.dispose](): void;
+} {
+  const listener = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    tls: { cert: selfSigned.cert, key: selfSigned.key },
+    socket: {
+      data(socket, bytes) {
+        const path = bytes.toString().split(" ")[1] ?? "";
+        answerTo(path, (text) => void socket.write(text));
+      },
+    },
+  });
+  return { port: listener.port, [Symbol.dispose]: () => listener.stop(true) };
+}
+
+/** Passes connections on to a port once they are let through, by number; the start of each says when there is one. */
+async function gate(to: number, isProxy: boolean) {
+  const held: Socket[] = [];
+  let wake = Promise.withResolvers<void>();
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", (start) => {
+      socket.pause();
+      held.push(socket);
+      if (!isProxy) socket.unshift(start);
+      wake.resolve();
+      wake = Promise.withResolvers();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    async holds(count: number) {
+      while (held.length < count) await wake.promise;
+    },
+    open(index: number) {
+      const socket = held[index]!;
+      const onward = connect(to, "127.0.0.1");
+      onward.on("error", () => {});
+      if (isProxy) socket.write("HTTP/1.1 200 OK\r\n\r\n");
+      socket.pipe(onward).pipe(socket);
+    },
+    async [Symbol.asyncDispose]() {
+      for (const socket of held) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+describe("who waits for a connection while others are made", () => {
+  const timeouts = { connectMs: 10_000, firstByteMs: 10_000 };
+
+  test("does not get one that was closed as it became free", async () => {
+    const asked = Promise.withResolvers<(text: string) => void>();
+    using server = tlsServer((path, answer) =>
+      path === "/a" ? asked.resolve(answer) : answer(ok),
+    );
+    await using front = await gate(server.port, false);
+    const trusting = createHttpUpstream({ clock: systemClock(), timeouts, ca: [selfSigned.cert] });
+    const url = `https://localhost:${front.port}`;
+    const first = trusting.send(call(`${url}/a`));
+    await front.holds(1);
+    front.open(0);
+    const answer = await asked.promise;
+    const second = trusting.send(call(`${url}/b`, { method: "POST" }));
+    await front.holds(2);
+    answer(`${ok}and what nobody asked for`);
+    expect(await textOf(await first)).toBe("ok");
+    front.open(1);
+    expect(await textOf(await second)).toBe("ok");
+    trusting.close();
+  });
+
+  test("does not fail with another's call that was ended", async () => {
+    const asked = Promise.withResolvers<void>();
+    using server = tlsServer((path, answer) => (path === "/a" ? asked.resolve() : answer(ok)));
+    await using front = await gate(server.port, true);
+    const proxy = { url: new URL(`http://127.0.0.1:${front.port}`), covers: () => true };
+    const trusting = createHttpUpstream({
+      clock: systemClock(),
+      timeouts,
+      ca: [selfSigned.cert],
+      proxy,
+    });
+    const url = `https://localhost:${server.port}`;
+    const controller = new Cancellation();
+    const first = reasonOf(trusting.send(call(`${url}/a`, { controller })));
+    await front.holds(1);
+    const second = trusting.send(call(`${url}/b`));
+    await front.holds(2);
+    // The second's connection is there first, and goes to who came first.
+    front.open(1);
+    await asked.promise;
+    controller.abort(new Error("gone"));
+    expect(await first).toHaveProperty("message", "gone");
+    front.open(0);
+    expect(await textOf(await second)).toBe("ok");
+    trusting.close();
+  });
+});
+
+describe("a body that is still on its way when the answer begins", () => {
+  test("does not end the call when the time for an answer is over", async () => {
+    const clock = manualClock();
+    const hasty = createHttpUpstream({ clock, timeouts: { connectMs: 100, firstByteMs: 100 } });
+    await using server = await rawServer(({ received, socket }) => {
+      if (received.endsWith("\r\n\r\n") && !received.includes("0\r\n\r\n"))
+        socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    });
+    const upload = new TransformStream<Uint8Array, Uint8Array>();
+    const writer = upload.writable.getWriter();
+    const answer = await hasty.send(call(server.url, { method: "POST", body: upload.readable }));
+    await writer.write(Buffer.from("late"));
+    await writer.close();
+    const { socket } = await server.received(({ received }) => received.endsWith("0\r\n\r\n"));
+    clock.advance(1_000);
+    socket.write("3\r\ndef\r\n0\r\n\r\n");
+    expect(await textOf(answer)).toBe("abcdef");
+    hasty.close();
+  });
+});
+
+describe("an outgoing proxy", () => {
+  test("that says nothing is named, without its user and password", async () => {
+    await using server = await rawServer();
+    const proxy = {
+      url: new URL(`https://user:geheim@127.0.0.1:${server.port}`),
+      covers: () => true,
+    };
+    const timeouts = { connectMs: 50, firstByteMs: 1_000 };
+    const hasty = createHttpUpstream({ clock: systemClock(), timeouts, proxy });
+    expect(await reasonOf(hasty.send(call("http://example.com/")))).toMatchObject({
+      code: "UPSTREAM_TIMEOUT",
+      message: `127.0.0.1:${server.port} gave no connection within 0.05 s.`,
+    });
     hasty.close();
   });
 });
