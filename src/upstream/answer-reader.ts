@@ -131,7 +131,8 @@ export class AnswerReader {
       return;
     }
     const framing = framingOf(headers, status, this.#isBodiless);
-    const keepMs = framing === "close" ? 0 : keepTime(headers, version);
+    const isClear = framing !== "close" && !isAmbiguous(headers, status);
+    const keepMs = isClear ? keepTime(headers, version) : 0;
     const length = typeof framing === "number" ? framing : null;
     this.#sink.head({ status, statusText, headers, length, keepMs });
     if (framing === "chunked") {
@@ -310,7 +311,7 @@ const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 function nameOf(written: string): string {
   const known = names.get(written);
   if (known !== undefined) return known;
-  const name = written.trimEnd().toLowerCase();
+  const name = trimmed(written, 0).toLowerCase();
   if (!token.test(name)) throw new UnreadableAnswer("a header whose name is none");
   if (names.size < mostNames) names.set(written, name);
   return name;
@@ -343,7 +344,12 @@ function framingOf(
 ): number | "chunked" | "close" {
   if (isBodiless || status === 204 || status === 304) return 0;
   const coding = headers.get("transfer-encoding");
-  if (coding !== null) return /(?:^|,)[ \t]*chunked$/i.test(coding) ? "chunked" : "close";
+  if (coding !== null) {
+    // Others are between two machines, too, and who gets the answer would not know of them.
+    if (!/^(?:[ \t,]|chunked|identity)*$/i.test(coding))
+      throw new UnreadableAnswer("a transfer coding that nobody asked for");
+    return /(?:^|,)[ \t]*chunked$/i.test(coding) ? "chunked" : "close";
+  }
   const length = headers.get("content-length");
   if (length === null) return "close";
   // The same length said twice is one; two lengths are nothing that could be believed.
@@ -352,6 +358,13 @@ function framingOf(
     throw new UnreadableAnswer("a length that is none");
   if (more.length > 0) headers.set("content-length", first);
   return Number(first);
+}
+
+/** Whether a head speaks of two ends: what comes behind one may have been meant to come before the other. */
+function isAmbiguous(headers: HeaderFields, status: number): boolean {
+  const isCoded = headers.has("transfer-encoding");
+  const length = headers.get("content-length");
+  return status === 204 ? isCoded || (length ?? "0") !== "0" : isCoded && length !== null;
 }
 
 function keepTime(headers: HeaderFields, version: "1.0" | "1.1"): number | null {

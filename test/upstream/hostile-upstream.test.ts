@@ -11,7 +11,7 @@ import { createHttpUpstream } from "../../src/upstream/http.ts";
 import type { UpstreamRequest } from "../../src/upstream/upstream.ts";
 import { bytesOf, textOf } from "./answers.ts";
 import { manualClock } from "./manual-clock.ts";
-import { rawServer } from "./raw-server.ts";
+import { answering, rawServer } from "./raw-server.ts";
 import * as selfSigned from "./self-signed.ts";
 
 const upstream = createHttpUpstream({
@@ -239,5 +239,46 @@ describe("an outgoing proxy", () => {
       message: `127.0.0.1:${server.port} gave no connection within 0.05 s.`,
     });
     hasty.close();
+  });
+});
+
+describe("an answer", () => {
+  test.each([
+    [
+      "a line end of two kinds",
+      "HTTP/1.1 200 OK\nContent-Length: 8\n\nab\r\n\r\ncd",
+      "ab\r\n\r\ncd",
+    ],
+    ["LF before CRLF", "HTTP/1.1 200 OK\nContent-Length: 4\n\n\r\nab", "\r\nab"],
+    ["two empty lines", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\r\nab", "\r\nab"],
+  ])("ends its head where it does: %s", async (_, answer, body) => {
+    await using server = await answering(answer);
+    expect(await textOf(await upstream.send(call(server.url)))).toBe(body);
+  });
+
+  test.each([
+    ["a line without a colon", "nonsense\r\nContent-Length: 2\r\n\r\nok"],
+    ["a name with a space of another kind", "Content-Length\xa0: 2\r\n\r\nok"],
+    ["a coding nobody asked for", "Transfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"],
+    ["a coding of that name", "Transfer-Encoding: xchunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"],
+  ])("that has %s is none", async (_, rest) => {
+    await using server = await answering(`HTTP/1.1 200 OK\r\n${rest}`);
+    expect(await reasonOf(upstream.send(call(server.url)))).toMatchObject({
+      code: "UPSTREAM_UNREACHABLE",
+      mayHaveLeft: true,
+    });
+  });
+
+  test.each([
+    [
+      "a length and a coding",
+      "200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+    ["no body and a length", "204 No Content\r\nContent-Length: 2\r\n\r\n"],
+    ["no body and a coding", "204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"],
+  ])("that speaks of two ends is the last of its connection: %s", async (_, answer) => {
+    await using server = await answering(`HTTP/1.1 ${answer}`);
+    await upstream.send(call(server.url));
+    await server.connections[0]!.closed;
   });
 });
