@@ -64,7 +64,7 @@ export async function openWebSocket(
     socket.write(handshake(url, request.headers, key));
     request.onSent?.();
     const head = await readHead(socket);
-    if (head === null) throw failureOf({ code: "ECONNRESET" }, request.url);
+    if (head === null) throw failureOf({ code: "ECONNRESET" }, request.url, { isConnected: true });
     const { status, headers } = head;
     if (status !== 101) return { answer: await readRefusal(socket, head), socket: null };
     checkAccepted(url, headers, key);

@@ -146,9 +146,7 @@ export function dialThrough(
       fail(timeoutOf(origin, "connection", connectMs)),
     );
     // Stays for as long as the socket: an error that nobody listens for would end the process.
-    socket.on("error", (error) =>
-      fail(failureOf(error, origin, { via: proxy.url, isConnected: false })),
-    );
+    socket.on("error", (error) => fail(failureOf(error, origin, { via: proxy.url })));
     if (signal.aborted) return abandon();
     signal.addEventListener("abort", abandon, { once: true });
     socket.once(proxy.url.protocol === "https:" ? "secureConnect" : "connect", () =>

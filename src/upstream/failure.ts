@@ -39,10 +39,22 @@ export interface FailedAt {
 export function failureOf(
   error: unknown,
   url: string,
-  { via = null, isConnected = true, mayRepeat = false }: Partial<FailedAt> = {},
+  { via = null, isConnected = false, mayRepeat = false }: Partial<FailedAt> = {},
 ): UpstreamFailure {
   if (error instanceof UpstreamFailure) return error;
   const code = codeOf(error);
+  if (error instanceof UnreadableAnswer)
+    return unreachable(
+      `${hostOf(url)} gave an answer that cannot be read: ${error.message}.`,
+      true,
+    );
+  if (isConnected) {
+    const why =
+      code === "ECONNRESET" || code === "EPIPE" || code === ""
+        ? "closed the connection without an answer"
+        : `gave no answer: the connection failed (${code})`;
+    return unreachable(`${hostOf(url)} ${why}.`, true, mayRepeat);
+  }
   // Without a connection it is the proxy's host that this is about.
   const isProxys = via !== null && (unconnected.has(code) || code === "ENOTFOUND");
   const host = isProxys ? `The outgoing proxy ${via.host}` : hostOf(url);
@@ -54,15 +66,7 @@ export function failureOf(
       false,
     );
   }
-  if (error instanceof UnreadableAnswer)
-    return unreachable(`${host} gave an answer that cannot be read: ${error.message}.`, true);
-  if (isConnected && (code === "ECONNRESET" || code === "EPIPE")) {
-    return unreachable(`${host} closed the connection without an answer.`, true, mayRepeat);
-  }
-  return unreachable(
-    `${host} could not be reached${code === "" ? "" : ` (${code})`}.`,
-    isConnected,
-  );
+  return unreachable(`${host} could not be reached${code === "" ? "" : ` (${code})`}.`, false);
 }
 
 /** What the outgoing proxy's refusal is to the client. The message has neither its user nor its password. */

@@ -95,7 +95,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       const wasStale = error instanceof BrokenConnection && error.wasStale;
       // Others that were kept will be as closed as this one.
       if (wasStale) for (const way of waysTo(place, request)) way.free.closeAll();
-      throw failureOf(error, request.url, { mayRepeat: wasStale && mayRepeat });
+      throw failureOf(error, request.url, { isConnected: true, mayRepeat: wasStale && mayRepeat });
     } finally {
       attempt.answered();
     }
@@ -143,7 +143,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
           pins.failed(way.endpoint.hostname);
         controller.throwIfAborted();
         if (!isUnconnected(error) || i === ways.length - 1)
-          throw failureOf(error, url, { via: way.via?.url ?? null, isConnected: false });
+          throw failureOf(error, url, { via: way.via?.url ?? null });
       }
     }
     throw failureOf(null, url);

@@ -6,6 +6,7 @@ import { Cancellation } from "../../src/upstream/cancellation.ts";
 import { Connection } from "../../src/upstream/connection.ts";
 import type { ConnectionKeeper, Sending, Wire } from "../../src/upstream/connection.ts";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
+import { failureOf } from "../../src/upstream/failure.ts";
 import { fieldsOf, requestHeaders } from "../../src/upstream/headers.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
 import type { UpstreamRequest } from "../../src/upstream/upstream.ts";
@@ -281,4 +282,26 @@ describe("an answer", () => {
     await upstream.send(call(server.url));
     await server.connections[0]!.closed;
   });
+});
+
+describe("a call that fails", () => {
+  test("before it is written leaves its connection to the next", async () => {
+    await using server = await answering(ok);
+    const bad = call(server.url);
+    bad.headers.set("x-name", "\u0142");
+    expect(await reasonOf(upstream.send(bad))).toHaveProperty("code", "INVALID_REQUEST");
+    expect(await textOf(await upstream.send(call(server.url)))).toBe("ok");
+    expect(server.connections).toHaveLength(1);
+  });
+
+  test.each(["ECONNRESET", "EPIPE", "EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "ERR_SSL_X", ""])(
+    "on a connection may have been counted, whatever the error: %p",
+    (code) => {
+      const failure = failureOf({ code }, "http://x:1/?secret", { isConnected: true });
+      expect(failure.mayHaveLeft).toBe(true);
+      expect(failure.message).toStartWith("x:1 ");
+      expect(failure.message).not.toContain("secret");
+      expect(failureOf({ code }, "http://x:1/").mayHaveLeft).toBe(false);
+    },
+  );
 });
