@@ -181,6 +181,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     const target = { name: way.name, port: way.port };
     const stream = await dialThrough({ url: via, ca }, target, dialling);
     const secure = await secured(stream, way.name, url, ca, dialling);
+    secure.once("close", () => stream.destroy());
     return connectionOn(secure, way.free);
   };
 

@@ -130,7 +130,11 @@ export function connectionOn(stream: Duplex, keeper: ConnectionKeeper): Connecti
     connection.drained();
   });
   stream.on("error", (error) => (code = codeOf(error)));
-  stream.once("end", () => connection.closed(null));
+  stream.once("end", () => {
+    connection.closed(null);
+    // It has another side, which would stay open.
+    stream.destroy();
+  });
   stream.once("close", () => connection.closed(code));
   return connection;
 }

@@ -136,6 +136,7 @@ async function gate(to: number, isProxy: boolean) {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     port: (server.address() as AddressInfo).port,
+    held,
     async holds(count: number) {
       while (held.length < count) await wake.promise;
     },
@@ -227,6 +228,24 @@ describe("a body that is still on its way when the answer begins", () => {
 });
 
 describe("an outgoing proxy", () => {
+  test("that ends a tunnel in between has it closed from here, too", async () => {
+    using server = tlsServer((_, answer) => answer(ok));
+    await using front = await gate(server.port, true);
+    const proxy = { url: new URL(`http://127.0.0.1:${front.port}`), covers: () => true };
+    const timeouts = { connectMs: 10_000, firstByteMs: 10_000 };
+    const ca = [selfSigned.cert];
+    const trusting = createHttpUpstream({ clock: systemClock(), timeouts, ca, proxy });
+    const answer = trusting.send(call(`https://localhost:${server.port}/`));
+    await front.holds(1);
+    front.open(0);
+    expect(await textOf(await answer)).toBe("ok");
+    const [socket] = front.held as [Socket];
+    const closed = new Promise((resolve) => socket.once("close", resolve));
+    socket.end();
+    await closed;
+    trusting.close();
+  });
+
   test("that says nothing is named, without its user and password", async () => {
     await using server = await rawServer();
     const proxy = {
