@@ -72,8 +72,9 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     const mayRepeat = isRepeatable(request);
     const unusedMs = mayRepeat ? Infinity : surelyOpenMs;
     const attempt = new Attempt(request, place, linger);
+    let connection: Connection | null = null;
     try {
-      let connection = take(place, request, unusedMs) ?? (await connect(place, request));
+      connection = take(place, request, unusedMs) ?? (await connect(place, request));
       // One that became free for this request may have been closed on the way here.
       while (!connection.isOpen) connection = await connect(place, request);
       if (controller.aborted) connection.close();
@@ -93,8 +94,8 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       // Not the upstream failed but the body on its way there, which knows why.
       if (error instanceof ProxyError) throw error;
       const wasStale = error instanceof BrokenConnection && error.wasStale;
-      // Others that were kept will be as closed as this one.
-      if (wasStale) for (const way of waysTo(place, request)) way.free.closeAll();
+      if (wasStale && connection !== null)
+        for (const way of waysTo(place, request)) way.free.foundClosed(connection);
       throw failureOf(error, request.url, { isConnected: true, mayRepeat: wasStale && mayRepeat });
     } finally {
       attempt.answered();

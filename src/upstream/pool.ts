@@ -10,6 +10,11 @@ const marginMs = 1_000;
 /** More free connections to one place are not kept. */
 const mostFree = 1_024;
 
+/** A server that closes a connection sooner than this after an answer may be doing so to any, ms. */
+const hastyMs = 1_000;
+/** So long none of its connections is used twice, ms. */
+const distrustMs = 60_000;
+
 /** A request's wait for a connection. */
 export interface Waiter {
   readonly promise: Promise<Connection>;
@@ -28,6 +33,8 @@ export class FreeConnections implements ConnectionKeeper {
   readonly #free: Connection[] = [];
   readonly #waiting = new Set<PromiseWithResolvers<Connection>>();
   #dialled = 0;
+  /** Until when its server is taken to close connections behind answers without a word, ms since the epoch. */
+  #distrustedUntil = 0;
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -76,7 +83,7 @@ export class FreeConnections implements ConnectionKeeper {
     try {
       const connection = await dial();
       this.#dialled--;
-      this.free(connection);
+      this.#give(connection);
     } catch (error) {
       this.#dialled--;
       // Where another has become free meanwhile there are still enough for all.
@@ -94,6 +101,13 @@ export class FreeConnections implements ConnectionKeeper {
   }
 
   free(connection: Connection): void {
+    const now = this.#pool.clock.now();
+    if (now < this.#distrustedUntil) return connection.close();
+    connection.freeSince = now;
+    this.#give(connection);
+  }
+
+  #give(connection: Connection): void {
     const waiter = this.#first();
     if (waiter !== null) return waiter.resolve(connection);
     const { clock, idle, isClosed } = this.#pool;
@@ -107,11 +121,24 @@ export class FreeConnections implements ConnectionKeeper {
   gone(connection: Connection): void {
     connection.rest?.end();
     const at = this.#free.lastIndexOf(connection);
-    if (at !== -1) this.#free.splice(at, 1);
+    if (at === -1) return;
+    this.#free.splice(at, 1);
+    this.#wasClosed(connection);
+  }
+
+  /** A connection was closed when a request was sent on it: others that were kept will be as closed. */
+  foundClosed(connection: Connection): void {
+    this.closeAll();
+    this.#wasClosed(connection);
+  }
+
+  #wasClosed({ freeSince }: Connection): void {
+    const now = this.#pool.clock.now();
+    if (now - freeSince < hastyMs) this.#distrustedUntil = now + distrustMs;
   }
 
   closeAll(): void {
-    for (const connection of this.#free.slice()) connection.close();
+    for (const connection of this.#free.splice(0)) connection.close();
   }
 }
 

@@ -9,6 +9,7 @@ import { createDeadlines } from "../../src/upstream/deadlines.ts";
 import { failureOf } from "../../src/upstream/failure.ts";
 import { fieldsOf, requestHeaders } from "../../src/upstream/headers.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
+import { Pool } from "../../src/upstream/pool.ts";
 import type { UpstreamRequest } from "../../src/upstream/upstream.ts";
 import { bytesOf, textOf } from "./answers.ts";
 import { manualClock } from "./manual-clock.ts";
@@ -153,6 +154,51 @@ async function gate(to: number, isProxy: boolean) {
     },
   };
 }
+
+describe("a server that closes connections behind its answers without a word", () => {
+  test.each(["GET", "POST"])(
+    "meets one request in vain at most, then connections of their own: %s",
+    async (method) => {
+      await using server = await answering(ok, (socket) => void socket.end());
+      let lost = 0;
+      for (let i = 0; i < 20; i++)
+        if ((await reasonOf(upstream.send(call(server.url, { method })))) !== null) lost++;
+      expect(lost).toBeLessThanOrEqual(1);
+      expect(server.connections.length).toBeGreaterThanOrEqual(19);
+    },
+  );
+
+  test("is trusted again a minute later", async () => {
+    const clock = manualClock();
+    const pool = new Pool(clock);
+    const free = pool.place();
+    const kept = (): Connection => new Connection(fakeWire(), free);
+    const [early, next, later] = [kept(), kept(), kept()];
+    free.free(early);
+    clock.advance(999);
+    early.closed(null);
+    free.free(next);
+    expect(free.take(Infinity)).toBeNull();
+    expect(next.isOpen).toBe(false);
+    clock.advance(60_000);
+    free.free(later);
+    expect(free.take(Infinity)).toBe(later);
+    pool.close();
+  });
+
+  test("after a while unused is one like others", () => {
+    const clock = manualClock();
+    const pool = new Pool(clock);
+    const free = pool.place();
+    const [late, next] = [new Connection(fakeWire(), free), new Connection(fakeWire(), free)];
+    free.free(late);
+    clock.advance(1_000);
+    late.closed(null);
+    free.free(next);
+    expect(free.take(Infinity)).toBe(next);
+    pool.close();
+  });
+});
 
 describe("who waits for a connection while others are made", () => {
   const timeouts = { connectMs: 10_000, firstByteMs: 10_000 };
