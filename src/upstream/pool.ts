@@ -12,8 +12,8 @@ const mostFree = 1_024;
 
 /** A server that closes a connection sooner than this after an answer may be doing so to any, ms. */
 const hastyMs = 1_000;
-/** So long none of its connections is used twice, ms. */
-const distrustMs = 60_000;
+/** So long none of its connections is used twice, ms: not longer, since it may have been a restart. */
+const distrustMs = 10_000;
 
 /** A request's wait for a connection. */
 export interface Waiter {
@@ -26,7 +26,7 @@ export interface Waiter {
  * Free connections to one place, and who waits for one. The one that was used last goes first, so that those not needed
  * grow old; and who came first gets the first that is there, made for it or not, so that requests leave in their order.
  *
- * Invariants: nobody waits while there is a free connection; for each that waits one is being made.
+ * Invariants: nobody waits while there is a free connection that it may use; for each that waits one is being made.
  */
 export class FreeConnections implements ConnectionKeeper {
   readonly #pool: Pool;
