@@ -35,6 +35,7 @@ export class FreeConnections implements ConnectionKeeper {
   #dialled = 0;
   /** Until when its server is taken to close connections behind answers without a word, ms since the epoch. */
   #distrustedUntil = 0;
+  #isForgotten = false;
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -111,7 +112,7 @@ export class FreeConnections implements ConnectionKeeper {
     const waiter = this.#first();
     if (waiter !== null) return waiter.resolve(connection);
     const { clock, idle, isClosed } = this.#pool;
-    if (isClosed || this.#free.length >= mostFree) return connection.close();
+    if (isClosed || this.#isForgotten || this.#free.length >= mostFree) return connection.close();
     connection.freeSince = clock.now();
     this.#free.push(connection);
     if (connection.rest === null) connection.rest = idle.begin(() => connection.close());
@@ -135,6 +136,12 @@ export class FreeConnections implements ConnectionKeeper {
   #wasClosed({ freeSince }: Connection): void {
     const now = this.#pool.clock.now();
     if (now - freeSince < hastyMs) this.#distrustedUntil = now + distrustMs;
+  }
+
+  /** Nobody will ask for its connections any more. */
+  forget(): void {
+    this.#isForgotten = true;
+    this.closeAll();
   }
 
   closeAll(): void {
@@ -162,7 +169,7 @@ export class Pool {
 
   forget(place: FreeConnections): void {
     this.#places.delete(place);
-    place.closeAll();
+    place.forget();
   }
 
   /** Connections that have a request are closed when it ends. */

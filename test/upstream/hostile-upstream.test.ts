@@ -200,6 +200,64 @@ describe("a server that closes connections behind its answers without a word", (
   });
 });
 
+describe("a place that is forgotten", () => {
+  test("keeps no connection whose call ends after that", () => {
+    const pool = new Pool(manualClock());
+    const free = pool.place();
+    const connection = new Connection(fakeWire(), free);
+    pool.forget(free);
+    free.free(connection);
+    expect(connection.isOpen).toBe(false);
+    pool.close();
+  });
+});
+
+describe("a client", () => {
+  test("never gets the answer to another, however its upstream errs", async () => {
+    const forged = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
+    let asked = 0;
+    await using server = await rawServer((connection) => {
+      const { received, socket } = connection;
+      if (!received.endsWith("\r\n\r\n")) return;
+      connection.received = "";
+      const path = received.split(" ")[1] ?? "";
+      const answer = `HTTP/1.1 200 OK\r\nContent-Length: ${path.length}\r\n\r\n${path}`;
+      const [start, rest] = [answer.slice(0, 30), answer.slice(30)];
+      const ways = [
+        [answer, () => {}],
+        [answer + forged, () => {}],
+        [start, () => socket.destroy()],
+        [start, () => socket.write(rest)],
+        [`HTTP/1.1 204 No Content\r\nContent-Length: ${forged.length}\r\n\r\n${forged}`, () => {}],
+        [answer, () => socket.end()],
+        ["", () => socket.destroy()],
+      ] as const;
+      const [first, then] = ways[asked++ % ways.length]!;
+      socket.write(first);
+      setImmediate(then);
+    });
+    const one = async (i: number): Promise<string[]> => {
+      const path = `/${i}`;
+      const controller = new Cancellation();
+      // Some go away before the answer begins, some after.
+      if (i % 11 === 0) setImmediate(() => controller.abort());
+      const answer = await upstream.send(call(server.url + path, { controller }));
+      if (i % 13 === 0) controller.abort();
+      return [path, answer.status === 204 ? path : await textOf(answer)];
+    };
+    let right = 0;
+    for (let round = 0; round < 20; round++) {
+      const calls = Array.from({ length: 20 }, (_, i) => one(round * 20 + i));
+      for (const ended of await Promise.allSettled(calls)) {
+        if (ended.status === "rejected") continue;
+        expect(ended.value[1]).toBe(ended.value[0]);
+        right++;
+      }
+    }
+    expect(right).toBeGreaterThan(100);
+  });
+});
+
 describe("who waits for a connection while others are made", () => {
   const timeouts = { connectMs: 10_000, firstByteMs: 10_000 };
 
