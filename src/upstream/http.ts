@@ -77,8 +77,6 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       connection = take(place, request, unusedMs) ?? (await connect(place, request));
       // One that became free for this request may have been closed on the way here.
       while (!connection.isOpen) connection = await connect(place, request);
-      if (controller.aborted) connection.close();
-      controller.throwIfAborted();
       attempt.wait = answering.begin(() =>
         controller.abort(timeoutOf(request.url, "answer", firstByteMs)),
       );
