@@ -7,6 +7,8 @@ import { parseHead } from "../upstream/answer-reader.ts";
 import { failureOf, timeoutOf } from "../upstream/failure.ts";
 import type { OutgoingProxy } from "../upstream/outgoing-proxy.ts";
 import { proxyFor } from "../upstream/outgoing-proxy.ts";
+import { originOf } from "../upstream/places.ts";
+import { targetOf } from "../upstream/request-head.ts";
 import type { Answer, UpstreamRequest } from "../upstream/upstream.ts";
 import { UpstreamFailure } from "../upstream/upstream.ts";
 import { dial, dialThrough, secured } from "../upstream/dial.ts";
@@ -61,7 +63,8 @@ export async function openWebSocket(
   });
   try {
     const key = randomBytes(16).toString("base64");
-    socket.write(handshake(url, request.headers, key));
+    // Latin-1, as headers are read: as UTF-8 a byte of theirs would become two.
+    socket.write(handshake(url, request, key), "latin1");
     request.onSent?.();
     const head = await readHead(socket);
     if (head === null) throw failureOf({ code: "ECONNRESET" }, request.url, { isConnected: true });
@@ -113,16 +116,16 @@ const ofHandshake = new Set([
   "upgrade",
 ]);
 
-function handshake(url: URL, { fields }: HeaderFields, key: string): string {
+function handshake({ host }: URL, { url, headers }: UpstreamRequest, key: string): string {
   const lines = [
-    `GET ${url.pathname}${url.search} HTTP/1.1`,
-    `Host: ${url.host}`,
+    `GET ${targetOf(url, originOf(url).length)} HTTP/1.1`,
+    `Host: ${host}`,
     "Connection: Upgrade",
     "Upgrade: websocket",
     "Sec-WebSocket-Version: 13",
     `Sec-WebSocket-Key: ${key}`,
   ];
-  for (const [name, value] of Object.entries(fields)) {
+  for (const [name, value] of Object.entries(headers.fields)) {
     if (ofHandshake.has(name)) continue;
     lines.push(`${name}: ${value}`);
   }

@@ -113,7 +113,8 @@ export function targetAt({ origin, host, via }: Place, url: string): RequestTarg
   return { target: via === null || via.isTunnel ? target : `http://${host}${target}`, host };
 }
 
-function originOf(url: string): string {
+/** Scheme, host and port of an absolute URL, as they are written in it. */
+export function originOf(url: string): string {
   const start = url.indexOf("://") + 3;
   const end = url.slice(start).search(/[/?#]/);
   return end === -1 ? url : url.slice(0, start + end);

@@ -1,5 +1,6 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { rawServer } from "../upstream/raw-server.ts";
+import { connect } from "node:net";
+import { answering, rawServer } from "../upstream/raw-server.ts";
 import { cert, key } from "../upstream/self-signed.ts";
 import { ask } from "./client.ts";
 import { startOutgoing } from "./outgoing.ts";
@@ -63,6 +64,24 @@ test("1 MB messages both ways, headers, subprotocol, one request of the quota, a
   await until(() => upstream.seen.includes("close 4321 enough"), "the upstream knows why");
   await proxy.said(/"status":101[^\n]*"outcome":"ok"/);
   expect((await proxy.quota("q")).windows[0]).toMatchObject({ used: 1, reserved: 0 });
+});
+
+test("target and headers of an upgrade reach the upstream byte by byte", async () => {
+  using at = folder();
+  await using upstream = await answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+  await using proxy = await start(upstream.port, at);
+  const client = connect(proxy.port, "127.0.0.1");
+  client.write(
+    `GET /v1/%2fa|b//c? HTTP/1.1\r\nHost: 127.0.0.1:${proxy.port}\r\n` +
+      "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Name: J\xfcrgen\r\n\r\n",
+    "latin1",
+  );
+  const { received } = await upstream.received((one) => one.received.endsWith("\r\n\r\n"));
+  const lines = received.split("\r\n");
+  client.destroy();
+  expect(lines[0]).toBe("GET /v1/%2fa|b//c? HTTP/1.1");
+  expect(lines).toContain("x-name: J\xfcrgen");
 });
 
 test("pings, pongs and closes of both sides reach the other", async () => {
