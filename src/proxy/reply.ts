@@ -1,6 +1,7 @@
 import type { Lease } from "../admission/lease.ts";
 import type { SeatEnd } from "../cache/coalescer.ts";
 import type { Recording } from "../cache/recorder.ts";
+import { isEventStream } from "../cache/stored.ts";
 import type { AnswerHead } from "../cache/stored.ts";
 import { setRefusalHeaders } from "../client/refusal.ts";
 import type { Clock } from "../clock.ts";
@@ -65,7 +66,7 @@ export function relay(
   dialect: Dialect,
   { server, clock, patience, provider }: RelayParts,
 ): Response {
-  const { status, statusText, headers } = answer;
+  const { status, statusText, headers, endsUnsaid = false } = answer;
   const { estimate, lease, asking } = exchange;
   const reader =
     estimate !== null && lease !== null && status < 300
@@ -81,7 +82,7 @@ export function relay(
   };
   // As the upstream sent it: what is added below is for this client alone.
   const head = asking && { status, statusText, headers: new Headers(headers.toInit()) };
-  const recording = asking && head && record(asking, exchange, head, provider);
+  const recording = asking && head && record(asking, exchange, head, provider, endsUnsaid);
   const onEnd = (end: BodyEnd): void => {
     void recording?.end(end.how === "complete");
     // A call that was broken off may have cost more than what passed here: it stays charged as reserved.
@@ -140,9 +141,12 @@ function record(
   { method, path }: Exchange,
   head: AnswerHead,
   provider: Provider,
+  endsUnsaid: boolean,
 ): Recording | null {
   // What a GET streams ends as it likes; what a model writes has a last event, by which a whole answer is known.
   const follow = method === "GET" ? null : () => dialectOf(provider, path).follow();
+  const tellsItsEnd = follow !== null && isEventStream(head.headers.get("content-type"));
+  if (endsUnsaid && !tellsItsEnd) return null;
   return cache?.record(key, method, head, follow) ?? null;
 }
 

@@ -7,6 +7,8 @@ export interface AnswerHead {
   readonly headers: HeaderFields;
   /** How long its body is, bytes; null where only its end will tell. */
   readonly length: number | null;
+  /** Whether it ends with the connection: nothing tells then whether it was all. */
+  readonly endsUnsaid: boolean;
   /** How long the server keeps the connection open for a next request, ms; 0 where it does not, null where it does not say. */
   readonly keepMs: number | null;
 }
@@ -134,7 +136,8 @@ export class AnswerReader {
     const isClear = framing !== "close" && !isAmbiguous(headers, status);
     const keepMs = isClear ? keepTime(headers, version) : 0;
     const length = typeof framing === "number" ? framing : null;
-    this.#sink.head({ status, statusText, headers, length, keepMs });
+    const endsUnsaid = framing === "close";
+    this.#sink.head({ status, statusText, headers, length, endsUnsaid, keepMs });
     if (framing === "chunked") {
       this.#state = "size";
       this.#left = 0;

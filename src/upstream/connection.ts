@@ -259,10 +259,10 @@ export class Connection implements AnswerSink, BodyOrigin {
   #answer(call: Call, body: Answer["body"]): void {
     const { head } = call;
     if (head === null) return;
-    const { status, statusText, headers } = head;
+    const { status, statusText, headers, endsUnsaid } = head;
     call.head = null;
     call.lingering?.end();
-    call.answered.resolve({ status, statusText, headers, body });
+    call.answered.resolve({ status, statusText, headers, body, endsUnsaid });
   }
 
   #finish(call: Call): void {

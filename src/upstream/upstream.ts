@@ -40,6 +40,8 @@ export interface Answer {
   readonly headers: HeaderFields;
   /** All of it; or what is still arriving; or null where there is none. */
   readonly body: Uint8Array<ArrayBuffer> | AnswerBody | null;
+  /** Whether it is over when its connection is: a server that dies in the middle looks like one that is done. */
+  readonly endsUnsaid?: boolean;
 }
 
 /** A body that is still arriving, for one reader, which takes it in one way or the other. */

@@ -1,4 +1,5 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { rawServer } from "../upstream/raw-server.ts";
 import { ask, brokenOff, call } from "./client.ts";
 import type { Answer, Ask } from "./client.ts";
 import { folder, startProxy, until } from "./program.ts";
@@ -153,6 +154,28 @@ describe("which statuses are kept", () => {
     expect(answers.map((answer) => answer.status)).toEqual([status, status]);
     expect(results(answers)).toEqual(["MISS", second]);
   });
+});
+
+test("an answer that ends with its connection is not kept, for it may have been cut off", async () => {
+  using at = folder();
+  await using upstream = await rawServer(({ received, socket }) => {
+    const isStream = received.includes('stream":true');
+    const type = isStream ? "text/event-stream" : "application/json";
+    const body = isStream ? `${events[0]}data: [DONE]\n\n` : "[1, 2, 3";
+    socket.end(`HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\nConnection: close\r\n\r\n${body}`);
+  });
+  await using proxy = await startProxy(yaml(upstream.url), { at });
+  for (const request of [{ host: "plain.test", path: "/list" }, chat("a")]) {
+    for (let i = 0; i < 2; i++) {
+      const answer = await ask(proxy.port, request);
+      expect(answer.text()).toBe("[1, 2, 3");
+      expect(answer.header("x-cache")).toBe("MISS");
+    }
+  }
+  const results: unknown[] = [];
+  for (let i = 0; i < 2; i++)
+    results.push((await ask(proxy.port, chat("b", { stream: true }))).header("x-cache"));
+  expect(results).toEqual(["MISS", "HIT"]);
 });
 
 test("what asks not to be kept is not, what wants to be fresh is asked anew and kept", async () => {
