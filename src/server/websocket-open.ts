@@ -67,9 +67,13 @@ export async function openWebSocket(
     socket.write(handshake(url, request, key), "latin1");
     request.onSent?.();
     const head = await readHead(socket);
-    if (head === null) throw failureOf({ code: "ECONNRESET" }, request.url, { isConnected: true });
+    if (head === null) throw brokenOff(request.url);
     const { status, headers } = head;
-    if (status !== 101) return { answer: await readRefusal(socket, head), socket: null };
+    if (status !== 101) {
+      const answer = await readRefusal(socket, head);
+      if (answer === null) throw brokenOff(request.url);
+      return { answer, socket: null };
+    }
     checkAccepted(url, headers, key);
     return { answer: { status, statusText: "", headers, body: null }, socket };
   } catch (error) {
@@ -195,6 +199,10 @@ function checkAccepted(url: URL, headers: HeaderFields, key: string): void {
     `${url.host} answered the WebSocket handshake wrongly.`,
     true,
   );
+}
+
+function brokenOff(url: string): UpstreamFailure {
+  return failureOf({ code: "ECONNRESET" }, url, { isConnected: true });
 }
 
 function unreadable(): UpstreamFailure {

@@ -10,9 +10,12 @@ const bodiless: ReadonlySet<number> = new Set([204, 205, 304]);
 
 /**
  * The answer of an upstream that does not switch protocols, with its body (RFC 9112 §6.3), read to its end or to a
- * bound. Ends the connection.
+ * bound; null where it breaks off. Ends the connection.
  */
-export async function readRefusal(socket: Duplex, { status, headers }: Head): Promise<Answer> {
+export async function readRefusal(
+  socket: Duplex,
+  { status, headers }: Head,
+): Promise<Answer | null> {
   const isChunked = /\bchunked\b/i.test(headers.get("transfer-encoding") ?? "");
   const length = headers.get("content-length");
   const isComplete = (body: Buffer): boolean => {
@@ -21,6 +24,8 @@ export async function readRefusal(socket: Duplex, { status, headers }: Head): Pr
   };
   const read = bodiless.has(status) ? Buffer.alloc(0) : await readUntil(socket, isComplete);
   socket.destroy();
+  const saysItsEnd = !bodiless.has(status) && (isChunked || length !== null);
+  if (saysItsEnd && read.length < longestBody && !isComplete(read)) return null;
   const whole = isChunked ? dechunked(read).body : read;
   const body = length === null ? whole : whole.subarray(0, Number(length));
   headers.delete("content-length");

@@ -250,6 +250,20 @@ test("a client that takes nothing holds the upstream back, and is cut off after 
   expect(memoryOf(proxy.pid).peak).toBeLessThan(250 * 1024 * 1024);
 });
 
+test.each(["Content-Length: 20\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"])(
+  "a refusal that breaks off is 502, not a shorter one: %j",
+  async (rest) => {
+    using at = folder();
+    await using upstream = await answering(`HTTP/1.1 403 Forbidden\r\n${rest}`, (socket) =>
+      socket.end(),
+    );
+    await using proxy = await start(upstream.port, at);
+    const client = rawClient(proxy.port, "/v1/realtime", {});
+    expect(await client.head).toStartWith("HTTP/1.1 502 ");
+    client.socket.destroy();
+  },
+);
+
 test("what is no WebSocket from the upstream ends in 1002, a wrong handshake in 502", async () => {
   using at = folder();
   await using upstream = await rawServer(({ received, socket }) => {
