@@ -4,6 +4,9 @@ export type HeaderReader = Pick<Headers, "get" | "has" | "keys">;
 /** What changes headers needs of them besides. */
 export type HeaderWriter = HeaderReader & Pick<Headers, "set" | "delete">;
 
+/** What a header's name or a method is written with (RFC 9110 §5.6.2). */
+export const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
 type Values = Record<string, string>;
 
 /**

@@ -139,7 +139,7 @@ class BunConnection implements Connection {
   }
 }
 
-/** In place of an answer that was left to the runtime and had broken off before any of it was sent. */
+/** In place of an answer whose body broke off before any of it was sent. */
 function brokenOff(): Response {
   const message = "The upstream broke off its answer.";
   const error = new ProxyError("UPSTREAM_UNREACHABLE", message);

@@ -1,10 +1,10 @@
 import type { Duplex } from "node:stream";
 import { ProxyError } from "../errors.ts";
 import { formatHost } from "../routing/host.ts";
-import type { Backlog } from "./tunnel-backlog.ts";
 import { dial, dialThrough } from "../upstream/dial.ts";
-import { parseConnectTarget } from "./tunnel-head.ts";
 import type { DialTarget } from "../upstream/dial.ts";
+import type { Backlog } from "./tunnel-backlog.ts";
+import { parseConnectTarget } from "./tunnel-head.ts";
 import type { Caller, ForwardOptions, ForwardPolicy, TunnelLease } from "./tunnel-options.ts";
 import { endWith, ownHeaders, rawHead, refusal } from "./tunnel-refusal.ts";
 import { relayTunnel } from "./tunnel-relay.ts";

@@ -3,8 +3,7 @@ import type { Clock } from "../clock.ts";
 import type { Connection } from "../proxy/pipeline.ts";
 import type { Blocklist } from "../routing/blocklist.ts";
 import type { Fields } from "../upstream/headers.ts";
-import type { ProxyHop } from "../upstream/dial.ts";
-import type { DialTarget } from "../upstream/dial.ts";
+import type { DialTarget, ProxyHop } from "../upstream/dial.ts";
 
 /** What the configuration says about tunnels. Times are milliseconds. */
 export interface ForwardPolicy {

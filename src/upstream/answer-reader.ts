@@ -1,4 +1,4 @@
-import { HeaderFields } from "../header-fields.ts";
+import { HeaderFields, token } from "../header-fields.ts";
 
 /** What an answer says before its body. */
 export interface AnswerHead {
@@ -309,7 +309,6 @@ function lineAt(text: string, from: number, end: number): string {
 /** Header names as servers write them, in lower case: they are always the same few. */
 const names = new Map<string, string>();
 const mostNames = 1_000;
-const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 function nameOf(written: string): string {
   const known = names.get(written);

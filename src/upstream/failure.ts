@@ -87,7 +87,8 @@ function unreachable(message: string, mayHaveLeft: boolean, mayRepeat = false): 
   return new UpstreamFailure("UPSTREAM_UNREACHABLE", message, mayHaveLeft, mayRepeat);
 }
 
-function codeOf(error: unknown): string {
+/** The code of an error as those of Node.js have it; empty where it has none. */
+export function codeOf(error: unknown): string {
   const code: unknown = Reflect.get(Object(error), "code");
   return typeof code === "string" ? code : "";
 }

@@ -1,4 +1,4 @@
-import { HeaderFields } from "../header-fields.ts";
+import { HeaderFields, token } from "../header-fields.ts";
 
 /** Headers that are for the next machine only (RFC 9110 §7.6.1), and `Host`, which the URL sets. */
 const dropped = new Set([
@@ -65,5 +65,3 @@ function stripNamed(headers: HeaderFields, options: string | undefined): void {
     if (token.test(name)) headers.delete(name);
   }
 }
-
-const token = /^[!#$%&'*+.^_`|~0-9a-z-]+$/i;

@@ -84,7 +84,7 @@ export class FreeConnections implements ConnectionKeeper {
     try {
       const connection = await dial();
       this.#dialled--;
-      this.#give(connection);
+      this.#give(connection, this.#pool.clock.now());
     } catch (error) {
       this.#dialled--;
       // Where another has become free meanwhile there are still enough for all.
@@ -105,15 +105,15 @@ export class FreeConnections implements ConnectionKeeper {
     const now = this.#pool.clock.now();
     if (now < this.#distrustedUntil) return connection.close();
     connection.freeSince = now;
-    this.#give(connection);
+    this.#give(connection, now);
   }
 
-  #give(connection: Connection): void {
+  #give(connection: Connection, now: number): void {
     const waiter = this.#first();
     if (waiter !== null) return waiter.resolve(connection);
-    const { clock, idle, isClosed } = this.#pool;
+    const { idle, isClosed } = this.#pool;
     if (isClosed || this.#isForgotten || this.#free.length >= mostFree) return connection.close();
-    connection.freeSince = clock.now();
+    connection.freeSince = now;
     this.#free.push(connection);
     if (connection.rest === null) connection.rest = idle.begin(() => connection.close());
     else connection.rest.restart();

@@ -1,4 +1,5 @@
 import { ProxyError } from "../errors.ts";
+import { token } from "../header-fields.ts";
 import type { HeaderFields } from "../header-fields.ts";
 
 /** Where a request goes on its connection, and how its target is written there (RFC 9112 §3.2). */
@@ -11,7 +12,6 @@ export interface RequestTarget {
 
 /** What stands in a target as it is; anything else is encoded by the URL's own rules. */
 const plainTarget = /^[!-~]*$/;
-const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** Path and query of a URL whose origin is `originLength` characters long, as they are to be sent. */
 export function targetOf(url: string, originLength: number): string {

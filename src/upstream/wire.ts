@@ -2,6 +2,7 @@ import type { Duplex } from "node:stream";
 import { Connection } from "./connection.ts";
 import type { ConnectionKeeper, Wire } from "./connection.ts";
 import type { Deadlines, Wait } from "./deadlines.ts";
+import { codeOf } from "./failure.ts";
 
 /** Where a connection goes, and how it is made safe. */
 export interface Endpoint {
@@ -89,7 +90,7 @@ const handlers: Bun.SocketHandler<Line> = {
   drain: ({ data }) => data.connection?.drained(),
   close({ data }, error) {
     data.handshake?.end();
-    const code = error === undefined ? null : codeOf(error);
+    const code = error === undefined ? null : brokenBy(error);
     if (data.connection === null) data.opened.reject(codedError(code ?? "ECONNRESET"));
     else data.connection.closed(code);
   },
@@ -129,7 +130,7 @@ export function connectionOn(stream: Duplex, keeper: ConnectionKeeper): Connecti
     isFull = false;
     connection.drained();
   });
-  stream.on("error", (error) => (code = codeOf(error)));
+  stream.on("error", (error) => (code = brokenBy(error)));
   stream.once("end", () => {
     connection.closed(null);
     // It has another side, which would stay open.
@@ -139,9 +140,8 @@ export function connectionOn(stream: Duplex, keeper: ConnectionKeeper): Connecti
   return connection;
 }
 
-function codeOf(error: Error): string {
-  const code: unknown = Reflect.get(error, "code");
-  return typeof code === "string" ? code : "ECONNRESET";
+function brokenBy(error: Error): string {
+  return codeOf(error) || "ECONNRESET";
 }
 
 function codedError(code: string): Error {
