@@ -7,7 +7,12 @@ export type HeaderWriter = HeaderReader & Pick<Headers, "set" | "delete">;
 /** What a header's name or a method is written with (RFC 9110 §5.6.2). */
 export const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
-type Values = Record<string, string>;
+/** Fields, and nothing of a prototype's: the quickest to make of such objects, and each message has one. */
+class Values {
+  [name: string]: string;
+}
+Reflect.setPrototypeOf(Values.prototype, null);
+Reflect.deleteProperty(Values.prototype, "constructor");
 
 /**
  * The headers of a message that passes, by name in lower case: repeated ones joined by commas (RFC 9110 §5.3), but
@@ -17,11 +22,11 @@ type Values = Record<string, string>;
  * Names and values are taken as they are: they come from a parser.
  */
 export class HeaderFields implements HeaderWriter {
-  #values: Values = { __proto__: null } as unknown as Values;
-  #cookies: string[] = [];
+  readonly #values: Record<string, string> = new Values();
+  #cookies: string[] | null = null;
 
   /** Fields by name in lower case. */
-  static from(fields: Readonly<Partial<Values>>): HeaderFields {
+  static from(fields: Readonly<Partial<Record<string, string>>>): HeaderFields {
     const headers = new HeaderFields();
     for (const name in fields) {
       const value = fields[name];
@@ -31,7 +36,7 @@ export class HeaderFields implements HeaderWriter {
   }
 
   get(name: string): string | null {
-    if (name === "set-cookie" && this.#cookies.length > 0) return this.#cookies.join(", ");
+    if (name === "set-cookie") return this.#cookies?.join(", ") ?? null;
     return this.#values[name] ?? null;
   }
 
@@ -45,40 +50,41 @@ export class HeaderFields implements HeaderWriter {
   }
 
   append(name: string, value: string): void {
-    if (name === "set-cookie") return void this.#cookies.push(value);
+    if (name === "set-cookie") return void (this.#cookies ??= []).push(value);
     const before = this.#values[name];
     this.#values[name] = before === undefined ? value : `${before}, ${value}`;
   }
 
   delete(name: string): void {
-    if (name === "set-cookie") this.#cookies = [];
+    if (name === "set-cookie") this.#cookies = null;
     // Taking a key from an object makes it slow: only where there is one.
     else if (this.#values[name] !== undefined) Reflect.deleteProperty(this.#values, name);
   }
 
   /** Each value of `Set-Cookie`. */
   getSetCookie(): readonly string[] {
-    return this.#cookies;
+    return this.#cookies ?? [];
   }
 
   *keys(): Generator<string, undefined> {
     for (const name in this.#values) yield name;
-    if (this.#cookies.length > 0) yield "set-cookie";
+    if (this.#cookies !== null) yield "set-cookie";
   }
 
   /** All but `Set-Cookie`, to be looked at only: a view that costs nothing. */
-  get fields(): Readonly<Values> {
+  get fields(): Readonly<Record<string, string>> {
     return this.#values;
   }
 
   /** What a `Response` or `Headers` of the same fields is made of. */
-  toInit(): Values | [string, string][] {
-    const [only, ...more] = this.#cookies;
-    if (only === undefined) return this.#values;
-    if (more.length === 0) return { ...this.#values, "set-cookie": only };
+  toInit(): Record<string, string> | [string, string][] {
+    const cookies = this.#cookies;
+    if (cookies === null) return this.#values;
+    const [only = ""] = cookies;
+    if (cookies.length === 1) return { ...this.#values, "set-cookie": only };
     return [
       ...Object.entries(this.#values),
-      ...this.#cookies.map((cookie): [string, string] => ["set-cookie", cookie]),
+      ...cookies.map((cookie): [string, string] => ["set-cookie", cookie]),
     ];
   }
 }

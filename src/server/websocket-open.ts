@@ -3,7 +3,7 @@ import type { Duplex } from "node:stream";
 import type { Clock } from "../clock.ts";
 import type { HeaderFields } from "../header-fields.ts";
 import { parseHost } from "../routing/host.ts";
-import { parseHead } from "../upstream/answer-reader.ts";
+import { parseHead } from "../upstream/answer-head.ts";
 import { failureOf, timeoutOf } from "../upstream/failure.ts";
 import type { OutgoingProxy } from "../upstream/outgoing-proxy.ts";
 import { proxyFor } from "../upstream/outgoing-proxy.ts";

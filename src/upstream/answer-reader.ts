@@ -1,4 +1,6 @@
-import { HeaderFields, token } from "../header-fields.ts";
+import type { HeaderFields } from "../header-fields.ts";
+import { framingOf, HeadParser, isAmbiguous, keepTime, UnreadableAnswer } from "./answer-head.ts";
+import type { ParsedHead } from "./answer-head.ts";
 
 /** What an answer says before its body. */
 export interface AnswerHead {
@@ -21,9 +23,6 @@ export interface AnswerSink {
   /** The answer has ended. */
   end(): void;
 }
-
-/** Bytes that are no answer to the request (RFC 9112). */
-export class UnreadableAnswer extends Error {}
 
 /** The longest head of an answer, and the longest trailers, bytes. */
 const longestHead = 64 * 1024;
@@ -53,6 +52,7 @@ const cr = 0x0d;
  */
 export class AnswerReader {
   readonly #sink: AnswerSink;
+  readonly #parser = new HeadParser();
   #state: State = "nothing";
   /** Whether the answer has no body whatever its head says: that of a HEAD. */
   #isBodiless = false;
@@ -96,15 +96,15 @@ export class AnswerReader {
           piece = Buffer.concat([this.#begun, piece]);
           this.#begun = null;
         }
-        const end = endOfHead(piece, at);
-        if (end === -1) {
-          if (piece.length - at > longestHead) throw new UnreadableAnswer("a head too long");
+        const text = headIn(piece, at);
+        if ((text?.length ?? piece.length - at) > longestHead)
+          throw new UnreadableAnswer("a head too long");
+        if (text === null) {
           this.#begun = at === 0 ? piece : piece.subarray(at);
           return;
         }
-        if (end - at > longestHead) throw new UnreadableAnswer("a head too long");
-        this.#begin(parseHead(piece.toString("latin1", at, end)));
-        at = end;
+        this.#begin(this.#parser.parse(text));
+        at += text.length;
       } else if (this.#state === "length") at = this.#readLength(piece, at);
       else if (this.#state === "close") {
         this.#sink.data(piece.subarray(at));
@@ -241,138 +241,21 @@ export class AnswerReader {
   }
 }
 
-/** Where the head that starts at `from` ends, behind its empty line; -1 where that is not there yet. */
-function endOfHead(bytes: Buffer, from: number): number {
+/** The head that starts at `from`, with its empty line; null where that is not there yet. */
+function headIn(bytes: Buffer, from: number): string | null {
   const usual = bytes.indexOf("\n\r\n", from, "latin1");
   // A single LF ends a line too (RFC 9112 §2.2); behind the empty line it is the body's.
-  const before = usual === -1 ? bytes.length : usual + 1;
-  const bare = bytes.subarray(from, before).indexOf("\n\n", 0, "latin1");
-  if (bare !== -1) return from + bare + 2;
-  return usual === -1 ? -1 : usual + 3;
-}
-
-/** What the lines of a head say. */
-export interface ParsedHead {
-  readonly status: number;
-  readonly statusText: string;
-  readonly headers: HeaderFields;
-  readonly version: "1.0" | "1.1";
-}
-
-const statusLine = /^HTTP\/(1\.[01]) (\d{3})(?: (.*))?$/;
-/** What neither a header's value nor a reason may hold, beside the ends of lines. */
-// oxlint-disable-next-line no-control-regex -- it is what is looked for
-const forbidden = /\0|\r(?!\n)/;
-// oxlint-disable-next-line no-control-regex -- they are what is looked for
-const unprintable = /[\0-\x08\x0a-\x1f\x7f]/g;
-
-/**
- * Parses a head, given with its last line end (RFC 9112 §4, §5).
- * @throws UnreadableAnswer
- */
-export function parseHead(text: string): ParsedHead {
-  if (forbidden.test(text)) throw new UnreadableAnswer("a head with a forbidden character");
-  let end = text.indexOf("\n");
-  const [, version, status, reason = ""] = statusLine.exec(lineAt(text, 0, end)) ?? [];
-  if (status === undefined) throw new UnreadableAnswer("a first line that is none of HTTP/1.1");
-  const headers = new HeaderFields();
-  let name = "";
-  let value = "";
-  for (let from = end + 1; from < text.length; from = end + 1) {
-    end = text.indexOf("\n", from);
-    const line = lineAt(text, from, end);
-    if (line === "") break;
-    if (line.startsWith(" ") || line.startsWith("\t")) {
-      // A value over several lines, which went out of use: it is one with spaces (RFC 9112 §5.2).
-      if (name === "") throw new UnreadableAnswer("a header without a name");
-      value = `${value} ${trimmed(line, 0)}`;
-      continue;
-    }
-    if (name !== "") headers.append(name, value);
-    const colon = line.indexOf(":");
-    name = nameOf(line.slice(0, Math.max(0, colon)));
-    value = trimmed(line, colon + 1);
+  if (usual === -1) {
+    const bare = bytes.indexOf("\n\n", from, "latin1");
+    return bare === -1 ? null : bytes.toString("latin1", from, bare + 2);
   }
-  if (name !== "") headers.append(name, value);
-  return {
-    status: Number(status),
-    statusText: reason.replace(unprintable, ""),
-    headers,
-    version: version === "1.0" ? "1.0" : "1.1",
-  };
-}
-
-function lineAt(text: string, from: number, end: number): string {
-  return text.slice(from, text.charCodeAt(end - 1) === cr ? end - 1 : end);
-}
-
-/** Header names as servers write them, in lower case: they are always the same few. */
-const names = new Map<string, string>();
-const mostNames = 1_000;
-
-function nameOf(written: string): string {
-  const known = names.get(written);
-  if (known !== undefined) return known;
-  const name = trimmed(written, 0).toLowerCase();
-  if (!token.test(name)) throw new UnreadableAnswer("a header whose name is none");
-  if (names.size < mostNames) names.set(written, name);
-  return name;
-}
-
-/** What stands from `from` on, without spaces and tabs around it. */
-function trimmed(line: string, from: number): string {
-  let start = from;
-  let end = line.length;
-  while (start < end && isSpace(line.charCodeAt(start))) start++;
-  while (end > start && isSpace(line.charCodeAt(end - 1))) end--;
-  return line.slice(start, end);
-}
-
-function isSpace(code: number): boolean {
-  return code === 0x20 || code === 0x09;
+  const text = bytes.toString("latin1", from, usual + 3);
+  const bare = text.indexOf("\n\n");
+  return bare === -1 ? text : text.slice(0, bare + 2);
 }
 
 function hexDigit(byte: number): number {
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
   const letter = byte | 0x20;
   return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
-}
-
-/** Where a body ends: after so many bytes, with its last chunk, or with the connection (RFC 9112 §6.3). */
-function framingOf(
-  headers: HeaderFields,
-  status: number,
-  isBodiless: boolean,
-): number | "chunked" | "close" {
-  if (isBodiless || status === 204 || status === 304) return 0;
-  const coding = headers.get("transfer-encoding");
-  if (coding !== null) {
-    // Others are between two machines, too, and who gets the answer would not know of them.
-    if (!/^(?:[ \t,]|chunked|identity)*$/i.test(coding))
-      throw new UnreadableAnswer("a transfer coding that nobody asked for");
-    return /(?:^|,)[ \t]*chunked$/i.test(coding) ? "chunked" : "close";
-  }
-  const length = headers.get("content-length");
-  if (length === null) return "close";
-  // The same length said twice is one; two lengths are nothing that could be believed.
-  const [first = "", ...more] = length.split(",").map((one) => one.trim());
-  if (!/^\d{1,15}$/.test(first) || more.some((other) => other !== first))
-    throw new UnreadableAnswer("a length that is none");
-  if (more.length > 0) headers.set("content-length", first);
-  return Number(first);
-}
-
-/** Whether a head speaks of two ends: what comes behind one may have been meant to come before the other. */
-function isAmbiguous(headers: HeaderFields, status: number): boolean {
-  const isCoded = headers.has("transfer-encoding");
-  const length = headers.get("content-length");
-  return status === 204 ? isCoded || (length ?? "0") !== "0" : isCoded && length !== null;
-}
-
-function keepTime(headers: HeaderFields, version: "1.0" | "1.1"): number | null {
-  const options = headers.get("connection")?.toLowerCase() ?? "";
-  const isKept = version === "1.1" ? !/\bclose\b/.test(options) : /\bkeep-alive\b/.test(options);
-  if (!isKept) return 0;
-  const timeout = /\btimeout=(\d{1,9})/i.exec(headers.get("keep-alive") ?? "")?.[1];
-  return timeout === undefined ? null : Number(timeout) * 1_000;
 }

@@ -1,4 +1,4 @@
-import { UnreadableAnswer } from "./answer-reader.ts";
+import { UnreadableAnswer } from "./answer-head.ts";
 import { UpstreamFailure } from "./upstream.ts";
 
 /** What went wrong before a byte of the request could leave, by the error's code. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { ProxyError } from "../../src/errors.ts";
 import { HeaderFields } from "../../src/header-fields.ts";
-import { UnreadableAnswer } from "../../src/upstream/answer-reader.ts";
+import { UnreadableAnswer } from "../../src/upstream/answer-head.ts";
 import { Cancellation } from "../../src/upstream/cancellation.ts";
 import { BrokenConnection } from "../../src/upstream/connection.ts";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
