@@ -6,12 +6,21 @@ import { priorityWithin } from "../client/tier.ts";
 import { ProxyError } from "../errors.ts";
 import { priorities } from "../queue/lane.ts";
 import type { Priority } from "../queue/lane.ts";
-import type { Needs } from "../runtime.ts";
+import type { Needs, Runtime } from "../runtime.ts";
 import type { Fields } from "../upstream/headers.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Incoming } from "./incoming.ts";
+import { needsAnew } from "./plan.ts";
+import type { UpstreamTarget } from "./plan.ts";
 import type { RightSize } from "./right-size.ts";
 import { patienceOf } from "./waiting-time.ts";
+
+/** What a request's needs followed from. */
+interface AskedFrom {
+  readonly runtime: Runtime;
+  readonly route: UpstreamTarget;
+  readonly model: string;
+}
 
 /** What a request asks of admission. A class, since a literal with a getter costs several times as much. */
 export class Ask implements AdmissionRequest {
@@ -26,22 +35,22 @@ export class Ask implements AdmissionRequest {
   readonly uploading: boolean;
   readonly #request: Request;
   readonly #exchange: Exchange;
-  readonly #needsNow: () => Needs;
+  readonly #from: AskedFrom;
 
   /**
    * @param needs what it needs room in
-   * @param needsNow the same by the configuration in force when it is asked
+   * @param from what it followed from, to find it anew by the configuration in force later
    * @throws ProxyError `INVALID_REQUEST` where its headers say what makes no sense
    */
   constructor(
     { request, fields, body }: Incoming,
     exchange: Exchange,
     needs: Needs,
-    needsNow: () => Needs,
+    from: AskedFrom,
   ) {
     this.#request = request;
     this.#exchange = exchange;
-    this.#needsNow = needsNow;
+    this.#from = from;
     this.path = needs.path;
     const { rightSize } = exchange;
     if (rightSize !== null) this.reprice = () => this.#reprice(rightSize);
@@ -57,7 +66,8 @@ export class Ask implements AdmissionRequest {
   }
 
   repath(): Path {
-    return this.#needsNow().path;
+    const { runtime, route, model } = this.#from;
+    return needsAnew(runtime, route, model, this.#exchange).path;
   }
 
   get cost(): AdmissionRequest["cost"] {

@@ -67,7 +67,7 @@ async function collect(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> 
 /** Written without `async` and `race`, which are several promises more for each request. */
 function whole(request: Request, { pauseMs, deadlines }: Arriving): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    const wait = deadlines.begin(() => reject(stopped(pauseMs)));
+    const wait = deadlines.begin({ late: () => reject(stopped(pauseMs)) });
     void request
       .bytes()
       .then(resolve, reject)
@@ -89,7 +89,7 @@ export function arrivingBody(
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        const wait = deadlines.begin(() => controller.error(stopped(pauseMs)));
+        const wait = deadlines.begin({ late: () => controller.error(stopped(pauseMs)) });
         try {
           const piece = await reader.read();
           if (piece.done) return controller.close();

@@ -1,7 +1,6 @@
 import type { Lease } from "../admission/lease.ts";
 import type { AdmissionRequest } from "../admission/request.ts";
 import { deadlineOf } from "../admission/scheduler.ts";
-import type { Pass } from "../breaker.ts";
 import { ProxyError } from "../errors.ts";
 import type { HeaderFields } from "../header-fields.ts";
 import type { Account } from "../ledger/account.ts";
@@ -110,8 +109,10 @@ export async function dispatch(parts: DispatchParts, out: Outgoing): Promise<Res
     const controller = new Cancellation();
     let answer: Answer;
     try {
-      answer = await send(out, lease, entered, controller, core, leavesAt);
+      answer = await send(out, lease, controller, core, leavesAt);
+      exchange.answered();
     } catch (error) {
+      breaker.released(entered);
       const mayRepeat = error instanceof UpstreamFailure && error.mayRepeat;
       if (!mayRepeat || ++repeats >= mostRepeats) throw error;
       // Should it have been read after all it was counted, and so it is charged; it goes again with room of its own.
@@ -220,44 +221,48 @@ function settleTry(
   metrics.upstreamRetry(exchange.upstream, reason);
 }
 
-async function send(
+/** Gives it to the upstream: at once, where its addresses need no looking up. */
+function send(
   out: Outgoing,
   lease: Lease,
-  entered: Pass,
   controller: Cancellation,
-  { breaker, clock }: Core,
+  { clock }: Core,
   now: number,
 ): Promise<Answer> {
-  const { exchange, runtime, headers } = out;
+  const { exchange, runtime } = out;
   exchange.call = controller;
   if (exchange.isLong) follow(exchange.signalOf(out.request), controller);
   const key = runtime.keyOf(lease.path);
-  if (key !== null) setKey(headers, out.provider, key);
-  try {
-    // Asked again: after minutes in the queue a name may have moved. It is remembered for less long than that.
-    const checked = runtime.addresses(out.guardedHost, out.url);
-    const addresses = checked instanceof Promise ? await checked : checked;
-    exchange.dispatched(checked instanceof Promise ? clock.now() : now);
-    const answer = await (out.upgrade ?? runtime.upstream).send({
-      url: out.url,
-      addresses,
-      method: exchange.method,
-      headers,
-      body: (exchange.resizedBody() ?? out.body) as
-        | Uint8Array<ArrayBuffer>
-        | ReadableStream<Uint8Array>
-        | null,
-      controller,
-      onSent: () => lease.sent(),
-      // What a model writes costs tokens and changes nothing; the SDKs send it again themselves.
-      repeatable: exchange.estimate !== null,
-    });
-    exchange.answered();
-    return answer;
-  } catch (error) {
-    breaker.released(entered);
-    throw error;
-  }
+  if (key !== null) setKey(out.headers, out.provider, key);
+  // Asked again: after minutes in the queue a name may have moved. It is remembered for less long than that.
+  const checked = runtime.addresses(out.guardedHost, out.url);
+  return checked instanceof Promise
+    ? checked.then((addresses) => sendTo(addresses, out, lease, controller, clock.now()))
+    : sendTo(checked, out, lease, controller, now);
+}
+
+function sendTo(
+  addresses: readonly string[] | null,
+  { exchange, runtime, upgrade, url, headers, body }: Outgoing,
+  lease: Lease,
+  controller: Cancellation,
+  now: number,
+): Promise<Answer> {
+  exchange.dispatched(now);
+  return (upgrade ?? runtime.upstream).send({
+    url,
+    addresses,
+    method: exchange.method,
+    headers,
+    body: (exchange.resizedBody() ?? body) as
+      | Uint8Array<ArrayBuffer>
+      | ReadableStream<Uint8Array>
+      | null,
+    controller,
+    watcher: lease,
+    // What a model writes costs tokens and changes nothing; the SDKs send it again themselves.
+    repeatable: exchange.estimate !== null,
+  });
 }
 
 /** What the upstream says of its limits; only where a quota applies: others have no numbers of the provider's. */

@@ -24,6 +24,11 @@ export interface Observers {
   readonly clients: ClientLimiter;
 }
 
+/** Who is told that a request has ended. */
+export interface Ended {
+  ended(): void;
+}
+
 /**
  * One request from arrival to its last byte: what is known of it so far, and the one place where it ends. Whatever
  * way it goes out, `finish` settles its lease, counts it and writes its log line, once.
@@ -81,16 +86,16 @@ export class Exchange {
   #onceLong: (() => void) | null = null;
 
   readonly #observers: Observers;
-  readonly #ended: () => void;
+  readonly #ended: Ended;
   #open = true;
 
-  /** @param ended called once, when the request has ended */
+  /** @param ended told once, when the request has ended */
   constructor(
     observers: Observers,
     method: string,
     path: string,
     anthropicVersion: string | null,
-    ended: () => void,
+    ended: Ended,
   ) {
     this.#observers = observers;
     this.#ended = ended;
@@ -245,7 +250,7 @@ export class Exchange {
       total_ms: round(now - this.startedAt),
       outcome,
     });
-    this.#ended();
+    this.#ended.ended();
   }
 
   /**

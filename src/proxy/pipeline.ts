@@ -7,7 +7,7 @@ import { plainCost } from "../provider/meter.ts";
 import { parseHost } from "../routing/host.ts";
 import { routeRequest, routeToHost } from "../routing/target.ts";
 import type { Runtime } from "../runtime.ts";
-import type { Deadlines } from "../upstream/deadlines.ts";
+import type { Deadlines, Wait, Waiting } from "../upstream/deadlines.ts";
 import { createDeadlines } from "../upstream/deadlines.ts";
 import type { Fields } from "../upstream/headers.ts";
 import { fieldsOf, requestHeaders } from "../upstream/headers.ts";
@@ -18,6 +18,7 @@ import { dispatch } from "./dispatch.ts";
 import type { DispatchParts } from "./dispatch.ts";
 import type { Learning } from "./estimate.ts";
 import { Exchange } from "./exchange.ts";
+import type { Ended } from "./exchange.ts";
 import { Incoming } from "./incoming.ts";
 import { follow } from "./leaving.ts";
 import type { Target } from "./plan.ts";
@@ -25,7 +26,6 @@ import {
   dependsOnBody,
   formatOf,
   limitsTokens,
-  needsAnew,
   needsOf,
   placeOf,
   priceOf,
@@ -54,6 +54,9 @@ export interface Connection {
   upgrade?(runtime: Runtime): Upgrade;
 }
 
+/** What a request costs its client, as long as its tokens are not known. */
+const oneRequestOf: ClientCost = { requests: 1, tokens: 0 };
+
 /** What answers where the request is for Cooldown itself. */
 export interface ControlRoutes {
   fetch(request: Request, caller: { peer: string | null }): Response | Promise<Response>;
@@ -66,7 +69,7 @@ export interface PipelineParts extends DispatchParts {
 }
 
 /** The way of every request, from its arrival to the end of its answer. */
-export class Pipeline {
+export class Pipeline implements Ended {
   readonly #parts: PipelineParts;
   /** Requests too young to be looked after; see `shortMs`. */
   readonly #short: Deadlines;
@@ -133,6 +136,7 @@ export class Pipeline {
     }
   }
 
+  /** One function, though it is long: each `async` one is a dozen objects more for every request. */
   async #answer(
     request: Request,
     fields: Fields,
@@ -142,86 +146,78 @@ export class Pipeline {
     exchange: Exchange,
   ): Promise<Response> {
     try {
-      return await this.#forward(request, fields, connection, runtime, target, exchange);
+      const { core, learning } = this.#parts;
+      refuseBlocked(runtime, connection);
+      exchange.client = runtime.identifier.identify(fields, connection);
+      const incoming = new Incoming(request, fields, runtime);
+
+      const routed = routeOf(runtime, target, incoming);
+      const route = routed instanceof Promise ? await routed : routed;
+      exchange.upstream = route.host;
+      if (route.via === "proxy") exchange.apiPath = withoutQuery(route.target);
+      exchange.provider = route.quotas[0]?.quota.provider ?? null;
+      const admitted = this.#takeFromClient(exchange, oneRequestOf);
+      if (admitted !== null) await admitted;
+
+      if (mayShare(runtime, exchange, incoming)) {
+        if (request.body !== null) await incoming.read();
+        const found = await askOthers(runtime, exchange, incoming, route, core.clock);
+        if (found !== null && "answer" in found)
+          return reuse(found, exchange, this.#parts.server, core.clock.now());
+        exchange.asking = found;
+        if (found !== null) lead(incoming, exchange, found);
+      }
+
+      const dialect = formatOf(route, exchange);
+
+      // What it costs there: the body is read only if that depends on it.
+      const call = dependsOnBody(runtime, route, dialect, exchange)
+        ? readCall(await incoming.read(), dialect, exchange)
+        : null;
+      const place = placeOf(route, call);
+      const checked = runtime.addresses(place.guardedHost, place.url);
+      if (checked instanceof Promise) await checked;
+      const needs = needsOf(runtime, route, place, exchange);
+      if (call === null) exchange.plainCost = plainCost(place.provider, exchange.method);
+      else {
+        const priced = priceOf(
+          learning,
+          { route, dialect, call, place, needs },
+          exchange,
+          incoming,
+        );
+        exchange.estimate = priced instanceof Promise ? await priced : priced;
+        if (limitsTokens(exchange) && exchange.estimate !== null) {
+          const { total_tokens: tokens } = exchange.estimate.cost;
+          const charged = this.#takeFromClient(exchange, { requests: 0, tokens });
+          if (charged !== null) await charged;
+        }
+      }
+      if (incoming.isSmall) await incoming.read();
+
+      const upgrade = asksForWebSocket(exchange.method, fields)
+        ? (connection.upgrade?.(runtime) ?? null)
+        : null;
+      const headers = requestHeaders(fields);
+      for (const name of exchange.client.keyHeaders) headers.delete(name);
+      // Where the body has changed, its length is for the sender to say.
+      if (exchange.estimate !== null) headers.delete("content-length");
+      return await dispatch(this.#parts, {
+        runtime,
+        exchange,
+        dialect,
+        provider: place.provider,
+        url: place.url,
+        guardedHost: place.guardedHost,
+        headers,
+        body: incoming.outgoing(),
+        admission: new Ask(incoming, exchange, needs, { runtime, route, model: call?.model ?? "" }),
+        request,
+        upgrade,
+      });
     } catch (error) {
       return this.#fail(error, exchange, request.signal);
     }
-  }
-
-  async #forward(
-    request: Request,
-    fields: Fields,
-    connection: Connection,
-    runtime: Runtime,
-    target: Exclude<Target, { kind: "control" }>,
-    exchange: Exchange,
-  ): Promise<Response> {
-    const { core, learning } = this.#parts;
-    refuseBlocked(runtime, connection);
-    exchange.client = runtime.identifier.identify(fields, connection);
-    const incoming = new Incoming(request, fields, runtime);
-
-    const routed = routeOf(runtime, target, incoming);
-    const route = routed instanceof Promise ? await routed : routed;
-    exchange.upstream = route.host;
-    if (route.via === "proxy") exchange.apiPath = withoutQuery(route.target);
-    exchange.provider = route.quotas[0]?.quota.provider ?? null;
-    const admitted = this.#takeFromClient(exchange, { requests: 1, tokens: 0 });
-    if (admitted !== null) await admitted;
-
-    if (mayShare(runtime, exchange, incoming)) {
-      if (request.body !== null) await incoming.read();
-      const found = await askOthers(runtime, exchange, incoming, route, core.clock);
-      if (found !== null && "answer" in found)
-        return reuse(found, exchange, this.#parts.server, core.clock.now());
-      exchange.asking = found;
-      if (found !== null) lead(incoming, exchange, found);
-    }
-
-    const dialect = formatOf(route, exchange);
-
-    // What it costs there: the body is read only if that depends on it.
-    const call = dependsOnBody(runtime, route, dialect, exchange)
-      ? readCall(await incoming.read(), dialect, exchange)
-      : null;
-    const place = placeOf(route, call);
-    const checked = runtime.addresses(place.guardedHost, place.url);
-    if (checked instanceof Promise) await checked;
-    const needs = needsOf(runtime, route, place, exchange);
-    if (call === null) exchange.plainCost = plainCost(place.provider, exchange.method);
-    else {
-      const priced = priceOf(learning, { route, dialect, call, place, needs }, exchange, incoming);
-      exchange.estimate = priced instanceof Promise ? await priced : priced;
-      if (limitsTokens(exchange) && exchange.estimate !== null) {
-        const { total_tokens: tokens } = exchange.estimate.cost;
-        const charged = this.#takeFromClient(exchange, { requests: 0, tokens });
-        if (charged !== null) await charged;
-      }
-    }
-    if (incoming.isSmall) await incoming.read();
-
-    const upgrade = asksForWebSocket(exchange.method, fields)
-      ? (connection.upgrade?.(runtime) ?? null)
-      : null;
-    const headers = requestHeaders(fields);
-    for (const name of exchange.client.keyHeaders) headers.delete(name);
-    // Where the body has changed, its length is for the sender to say.
-    if (exchange.estimate !== null) headers.delete("content-length");
-    return await dispatch(this.#parts, {
-      runtime,
-      exchange,
-      dialect,
-      provider: place.provider,
-      url: place.url,
-      guardedHost: place.guardedHost,
-      headers,
-      body: incoming.outgoing(),
-      admission: new Ask(incoming, exchange, needs, () =>
-        needsAnew(runtime, route, call?.model ?? "", exchange),
-      ),
-      request,
-      upgrade,
-    });
   }
 
   /**
@@ -251,20 +247,17 @@ export class Pipeline {
     const path = withoutQuery(target);
     const version = fields["anthropic-version"] ?? null;
     this.#running++;
-    const exchange = new Exchange(this.#parts.core, request.method, path, version, () => {
-      this.#running--;
-      short.end();
-      if (exchange.isLong) connection.free();
-      if (this.#running > 0) return;
-      for (const resolve of this.#idle) resolve();
-      this.#idle = [];
-    });
-    const short = this.#short.begin(() => {
-      connection.hold();
-      exchange.becomeLong();
-      if (exchange.call !== null) follow(exchange.signalOf(request), exchange.call);
-    });
+    const stay = new Stay(request, connection, this);
+    const exchange = new Exchange(this.#parts.core, request.method, path, version, stay);
+    stay.begin(exchange, this.#short);
     return exchange;
+  }
+
+  /** A request has ended. */
+  ended(): void {
+    if (--this.#running > 0) return;
+    for (const resolve of this.#idle) resolve();
+    this.#idle = [];
   }
 
   /** The answer where there is none from the upstream. */
@@ -284,6 +277,41 @@ export class Pipeline {
     const reply = errorReply(error, exchange, server, core.clock.now());
     exchange.finish(error.status, error.code.toLowerCase());
     return reply;
+  }
+}
+
+/** A request's time here: a class, not two closures that see all of what they are made in. */
+class Stay implements Waiting, Ended {
+  readonly #request: Request;
+  readonly #connection: Connection;
+  readonly #pipeline: Ended;
+  #exchange: Exchange | null = null;
+  #short: Wait | null = null;
+
+  constructor(request: Request, connection: Connection, pipeline: Ended) {
+    this.#request = request;
+    this.#connection = connection;
+    this.#pipeline = pipeline;
+  }
+
+  begin(exchange: Exchange, short: Deadlines): void {
+    this.#exchange = exchange;
+    this.#short = short.begin(this);
+  }
+
+  /** It is not short. */
+  late(): void {
+    const exchange = this.#exchange;
+    if (exchange === null) return;
+    this.#connection.hold();
+    exchange.becomeLong();
+    if (exchange.call !== null) follow(exchange.signalOf(this.#request), exchange.call);
+  }
+
+  ended(): void {
+    this.#short?.end();
+    if (this.#exchange?.isLong === true) this.#connection.free();
+    this.#pipeline.ended();
   }
 }
 

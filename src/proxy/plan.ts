@@ -22,7 +22,7 @@ import { RightSize } from "./right-size.ts";
 const longestModel = 120;
 
 export type Target = Route<RateLimitConfig, QuotaConfig>;
-type UpstreamTarget = UpstreamRoute<RateLimitConfig, QuotaConfig>;
+export type UpstreamTarget = UpstreamRoute<RateLimitConfig, QuotaConfig>;
 
 /** A model's call as its body tells it. */
 interface ReadCall extends ModelCall {

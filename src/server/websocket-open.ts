@@ -65,7 +65,7 @@ export async function openWebSocket(
     const key = randomBytes(16).toString("base64");
     // Latin-1, as headers are read: as UTF-8 a byte of theirs would become two.
     socket.write(handshake(url, request, key), "latin1");
-    request.onSent?.();
+    request.watcher?.sent();
     const head = await readHead(socket);
     if (head === null) throw brokenOff(request.url);
     const { status, headers } = head;

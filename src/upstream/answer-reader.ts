@@ -1,16 +1,13 @@
-import type { HeaderFields } from "../header-fields.ts";
 import { framingOf, HeadParser, isAmbiguous, keepTime, UnreadableAnswer } from "./answer-head.ts";
 import type { ParsedHead } from "./answer-head.ts";
+import type { Answer } from "./upstream.ts";
 
 /** What an answer says before its body. */
-export interface AnswerHead {
-  readonly status: number;
-  readonly statusText: string;
-  readonly headers: HeaderFields;
+export interface AnswerHead extends Answer {
+  /** Null until the answer is given on. */
+  body: Answer["body"];
   /** How long its body is, bytes; null where only its end will tell. */
   readonly length: number | null;
-  /** Whether it ends with the connection: nothing tells then whether it was all. */
-  readonly endsUnsaid: boolean;
   /** How long the server keeps the connection open for a next request, ms; 0 where it does not, null where it does not say. */
   readonly keepMs: number | null;
 }
@@ -137,7 +134,7 @@ export class AnswerReader {
     const keepMs = isClear ? keepTime(headers, version) : 0;
     const length = typeof framing === "number" ? framing : null;
     const endsUnsaid = framing === "close";
-    this.#sink.head({ status, statusText, headers, length, endsUnsaid, keepMs });
+    this.#sink.head({ status, statusText, headers, body: null, endsUnsaid, length, keepMs });
     if (framing === "chunked") {
       this.#state = "size";
       this.#left = 0;

@@ -1,10 +1,15 @@
+/** Who is told of a call's end. */
+export interface Cancellable {
+  cancelled(reason: unknown): void;
+}
+
 /**
  * Ends a call, once. What an `AbortController` does, for a fifth of its cost: nearly no call is ended, and then neither
  * a signal nor a list of who listens to it is needed.
  */
 export class Cancellation {
   #aborted: { readonly reason: unknown } | null = null;
-  #run: (() => void) | null = null;
+  #who: Cancellable | null = null;
   #controller: AbortController | null = null;
 
   get aborted(): boolean {
@@ -19,9 +24,9 @@ export class Cancellation {
   abort(reason: unknown = new DOMException("The call was ended.", "AbortError")): void {
     if (this.#aborted !== null) return;
     this.#aborted = { reason };
-    const run = this.#run;
-    this.#run = null;
-    run?.();
+    const who = this.#who;
+    this.#who = null;
+    who?.cancelled(reason);
     this.#controller?.abort(reason);
   }
 
@@ -31,12 +36,12 @@ export class Cancellation {
   }
 
   /**
-   * Calls `run` when the call is ended, at once where it has been, in place of what was to be called before: a call is
-   * in one place at a time.
+   * Tells `who` when the call is ended, at once where it has been, in place of whom was to be told before: a call is in
+   * one place at a time.
    */
-  onAbort(run: (() => void) | null): void {
-    if (this.#aborted === null) this.#run = run;
-    else run?.();
+  tell(who: Cancellable | null): void {
+    if (this.#aborted === null) this.#who = who;
+    else who?.cancelled(this.#aborted.reason);
   }
 
   /** The same as a signal, for what takes one. */

@@ -1,9 +1,10 @@
-import type { HeaderFields } from "../header-fields.ts";
 import { AnswerReader } from "./answer-reader.ts";
 import type { AnswerHead, AnswerSink } from "./answer-reader.ts";
 import { ArrivingBody } from "./arriving-body.ts";
 import type { BodyOrigin } from "./arriving-body.ts";
-import type { Deadlines, Wait } from "./deadlines.ts";
+import type { Cancellable, Cancellation } from "./cancellation.ts";
+import type { Deadlines, Wait, Waiting } from "./deadlines.ts";
+import { asBytes, asChunk, framingOf, joined, latin1 } from "./request-bytes.ts";
 import { requestHead } from "./request-head.ts";
 import type { BodyFraming, RequestTarget } from "./request-head.ts";
 import type { Answer, UpstreamRequest } from "./upstream.ts";
@@ -27,8 +28,7 @@ export interface ConnectionKeeper {
 }
 
 /** How a request is sent on a connection. */
-export interface Sending {
-  readonly target: RequestTarget;
+export interface Sending extends RequestTarget {
   /** Lines of the head for this connection alone, each with its line end. */
   readonly more: string;
   /** For how long the rest of a small answer is waited for, if its head comes alone. */
@@ -37,6 +37,10 @@ export interface Sending {
   progressed(): void;
   /** Called when all of it has. */
   sent(): void;
+  /** Called when its answer is given on. */
+  answered(): void;
+  /** Called in place of that, with what went wrong; gives what the call is to fail with. */
+  failed(error: unknown): unknown;
 }
 
 /** The server has hung up, or given what is no answer. */
@@ -64,7 +68,7 @@ const smallAnswer = 16 * 1024;
  * A connection of HTTP/1.1 to a server, which carries one request at a time (RFC 9112 §9.3). What happens to its wire
  * it is told by whoever has made it.
  */
-export class Connection implements AnswerSink, BodyOrigin {
+export class Connection implements AnswerSink, BodyOrigin, Cancellable, Waiting {
   readonly #wire: Wire;
   readonly #keeper: ConnectionKeeper;
   readonly #reader = new AnswerReader(this);
@@ -96,30 +100,29 @@ export class Connection implements AnswerSink, BodyOrigin {
   }
 
   /**
-   * Sends a request. Resolves when the answer's head is there.
-   * @throws ProxyError where it cannot be written: the connection is free again; BrokenConnection, UnreadableAnswer; the
-   *   signal's reason where it is aborted; whatever a streamed body fails with
+   * Sends a request. Resolves when the answer's head is there; rejects with what `sending` makes of a BrokenConnection,
+   * an UnreadableAnswer, the reason why the call was ended, or whatever a streamed body fails with.
+   * @throws BrokenConnection; ProxyError where it cannot be written: the connection is free again
    */
   send(request: UpstreamRequest, sending: Sending): Promise<Answer> {
-    const answered = Promise.withResolvers<Answer>();
-    const call = new Call(sending, answered, this.#used > 0 || this.freeSince > 0);
+    const isReused = this.#used > 0 || this.freeSince > 0;
+    if (this.#isClosed) throw new BrokenConnection("ECONNRESET", isReused);
     const { method, headers, body, controller } = request;
     const framing = framingOf(headers, body);
-    if (this.#isClosed) throw new BrokenConnection("ECONNRESET", call.isReused);
     let head: string;
     try {
-      head = requestHead(method, sending.target, headers, framing, sending.more);
+      head = requestHead(method, sending, headers, framing, sending.more);
     } catch (error) {
       this.#keeper.free(this);
       throw error;
     }
+    const call = new Call(sending, controller, isReused);
+    const { promise } = call.answered;
     this.#used++;
     this.#call = call;
     this.#reader.expect(method);
-    controller.onAbort(() => {
-      if (this.#call === call) this.fail(controller.reason);
-    });
-    if (this.#isClosed) return answered.promise;
+    controller.tell(this);
+    if (this.#isClosed) return promise;
     if (body instanceof ReadableStream) void this.#sendStream(call, head, body, framing);
     else if (body === null || body.byteLength === 0) this.#sendAll(call, latin1(head));
     else if (body.byteLength <= smallBody) this.#sendAll(call, joined(head, body));
@@ -127,7 +130,7 @@ export class Connection implements AnswerSink, BodyOrigin {
       this.#write(latin1(head));
       this.#sendAll(call, body);
     }
-    return answered.promise;
+    return promise;
   }
 
   #sendAll(call: Call, bytes: string | Uint8Array): void {
@@ -221,7 +224,13 @@ export class Connection implements AnswerSink, BodyOrigin {
     if (call === null && before !== null && !this.#isClosed) this.#keeper.free(this);
     if (call === null || call.head === null || call.lingering !== null) return;
     if ((call.head.length ?? Infinity) > smallAnswer) return this.#answerEarly(call);
-    call.lingering = call.sending.linger.begin(() => this.#answerEarly(call));
+    call.lingering = call.sending.linger.begin(this);
+  }
+
+  /** The rest of a small answer has not come in time; or, without a call, no next request has. */
+  late(): void {
+    if (this.#call === null) this.close();
+    else this.#answerEarly(this.#call);
   }
 
   head(head: AnswerHead): void {
@@ -232,8 +241,9 @@ export class Connection implements AnswerSink, BodyOrigin {
   data(bytes: Uint8Array<ArrayBuffer>): void {
     const call = this.#call;
     if (call === null) return;
-    if (call.body === null) call.early.push(bytes);
-    else call.body.push(bytes);
+    if (call.body !== null) call.body.push(bytes);
+    else if (call.early === null) call.early = bytes;
+    else (call.more ??= [call.early]).push(bytes);
   }
 
   /** The answer has ended; the connection is free where the request has too. */
@@ -241,17 +251,15 @@ export class Connection implements AnswerSink, BodyOrigin {
     const call = this.#call;
     if (call === null) return;
     if (call.body !== null) call.body.end(null);
-    else {
-      const [only = null, ...more] = call.early;
-      this.#answer(call, more.length === 0 ? only : Buffer.concat(call.early));
-    }
+    else this.#answer(call, call.more === null ? call.early : Buffer.concat(call.more));
     this.#finish(call);
   }
 
   /** Gives an answer whose body is still arriving. */
   #answerEarly(call: Call): void {
     const body = new ArrivingBody(this);
-    for (const piece of call.early) body.push(piece);
+    for (const piece of call.more ?? []) body.push(piece);
+    if (call.more === null && call.early !== null) body.push(call.early);
     call.body = body;
     this.#answer(call, body);
   }
@@ -259,15 +267,25 @@ export class Connection implements AnswerSink, BodyOrigin {
   #answer(call: Call, body: Answer["body"]): void {
     const { head } = call;
     if (head === null) return;
-    const { status, statusText, headers, endsUnsaid } = head;
     call.head = null;
     call.lingering?.end();
-    call.answered.resolve({ status, statusText, headers, body, endsUnsaid });
+    call.sending.answered();
+    head.body = body;
+    call.answered.resolve(head);
   }
 
   #finish(call: Call): void {
     if (!call.isSent || this.#keepMs === 0) this.#close(call);
-    else this.#call = null;
+    else this.#release(call);
+  }
+
+  #release(call: Call): void {
+    this.#call = null;
+    call.controller.tell(null);
+  }
+
+  cancelled(reason: unknown): void {
+    this.fail(reason);
   }
 
   /** The wire has closed; `code` is that of the error, if it was one. */
@@ -292,7 +310,7 @@ export class Connection implements AnswerSink, BodyOrigin {
   }
 
   #lose(call: Call, error: unknown): void {
-    this.#call = null;
+    this.#release(call);
     call.cancelUpload();
     this.#reject(call, error);
   }
@@ -300,12 +318,12 @@ export class Connection implements AnswerSink, BodyOrigin {
   #reject(call: Call, error: unknown): void {
     // The head is as it was; what follows must not look complete.
     if (call.head !== null) this.#answerEarly(call);
-    call.answered.reject(error);
-    call.body?.end(error instanceof Error ? error : new Error(String(error)));
+    if (call.body === null) call.answered.reject(call.sending.failed(error));
+    else call.body.end(error instanceof Error ? error : new Error(String(error)));
   }
 
   #close(call: Call): void {
-    this.#call = null;
+    this.#release(call);
     call.cancelUpload();
     this.close();
   }
@@ -337,7 +355,8 @@ export class Connection implements AnswerSink, BodyOrigin {
 /** A request on its way, and its answer. */
 class Call {
   readonly sending: Sending;
-  readonly answered: PromiseWithResolvers<Answer>;
+  readonly controller: Cancellation;
+  readonly answered = Promise.withResolvers<Answer>();
   /** Whether its connection had carried another before. */
   readonly isReused: boolean;
   /** Where its body comes from, while it is sent. */
@@ -345,15 +364,16 @@ class Call {
   isSent = false;
   /** The answer's head, until it is given on. */
   head: AnswerHead | null = null;
-  /** What has come of its body before the answer is given on. */
-  readonly early: Uint8Array<ArrayBuffer>[] = [];
+  /** What has come of its body before the answer is given on; all of it in `more`, where it is several pieces. */
+  early: Uint8Array<ArrayBuffer> | null = null;
+  more: Uint8Array<ArrayBuffer>[] | null = null;
   /** The wait for the rest of a small answer. */
   lingering: Wait | null = null;
   body: ArrivingBody | null = null;
 
-  constructor(sending: Sending, answered: PromiseWithResolvers<Answer>, isReused: boolean) {
+  constructor(sending: Sending, controller: Cancellation, isReused: boolean) {
     this.sending = sending;
-    this.answered = answered;
+    this.controller = controller;
     this.isReused = isReused;
   }
 
@@ -361,36 +381,4 @@ class Call {
     this.upload?.cancel().catch(() => {});
     this.upload = null;
   }
-}
-
-function framingOf(headers: HeaderFields, body: UpstreamRequest["body"]): BodyFraming {
-  if (body === null) return null;
-  if (!(body instanceof ReadableStream)) return body.byteLength;
-  const length = headers.get("content-length");
-  return length === null ? "chunked" : Number(length);
-}
-
-/** A wire takes strings as UTF-8, which is the same for ASCII and cheaper than bytes. */
-function latin1(head: string): string | Uint8Array {
-  // oxlint-disable-next-line no-control-regex -- what is not ASCII is looked for
-  return /^[\0-\x7f]*$/.test(head) ? head : Buffer.from(head, "latin1");
-}
-
-function asBytes(text: string | Uint8Array): Uint8Array {
-  return typeof text === "string" ? Buffer.from(text, "latin1") : text;
-}
-
-function joined(head: string, body: Uint8Array): Uint8Array {
-  const bytes = Buffer.allocUnsafe(head.length + body.byteLength);
-  bytes.write(head, 0, "latin1");
-  bytes.set(body, head.length);
-  return bytes;
-}
-
-function asChunk(bytes: Uint8Array): Uint8Array {
-  return Buffer.concat([
-    Buffer.from(`${bytes.byteLength.toString(16)}\r\n`, "latin1"),
-    bytes,
-    Buffer.from("\r\n", "latin1"),
-  ]);
 }

@@ -8,6 +8,12 @@ export interface Wait {
   restart(): void;
 }
 
+/** Who waits: an object, since nearly no wait runs out and a closure for each would be made for nothing. */
+export interface Waiting {
+  /** It has run out. */
+  late(): void;
+}
+
 /**
  * Many waits of the same length under one timer.
  *
@@ -17,8 +23,8 @@ export interface Wait {
  * streams begin theirs anew with every piece. A `setTimeout` of its own for each would cost several times as much.
  */
 export interface Deadlines {
-  /** Begins a wait; `late` is called once if it is not ended within the list's duration. */
-  begin(late: () => void): Wait;
+  /** Begins a wait; `who.late` is called once if it is not ended within the list's duration. */
+  begin(who: Waiting): Wait;
   /** Forgets all waits and stops the timer. */
   close(): void;
 }
@@ -31,11 +37,11 @@ class Node implements Wait {
   at = 0;
   /** By what it stands where it stands: `at`, or what that was before it was begun anew. */
   standing = 0;
-  readonly late: () => void;
+  readonly who: Waiting;
   readonly #begin: (node: Node) => void;
 
-  constructor(late: () => void, begin: (node: Node) => void) {
-    this.late = late;
+  constructor(who: Waiting, begin: (node: Node) => void) {
+    this.who = who;
     this.#begin = begin;
   }
 
@@ -68,7 +74,7 @@ export function createDeadlines(clock: Clock, durationMs: number): Deadlines {
     before.after = node;
     stopTimer ??= clock.at(node.at, runOut);
   };
-  const head = new Node(() => {}, start);
+  const head = new Node({ late: () => {} }, start);
   let stopTimer: (() => void) | null = null;
 
   const runOut = (): void => {
@@ -81,11 +87,11 @@ export function createDeadlines(clock: Clock, durationMs: number): Deadlines {
     }
     // Armed before anything is called: what is called may begin waits.
     stopTimer = head.after === head ? null : clock.at(head.after.standing, runOut);
-    for (const node of late) node.late();
+    for (const { who } of late) who.late();
   };
 
-  const begin = (late: () => void): Wait => {
-    const node = new Node(late, start);
+  const begin = (who: Waiting): Wait => {
+    const node = new Node(who, start);
     start(node);
     return node;
   };

@@ -3,7 +3,7 @@ import { ProxyError } from "../errors.ts";
 import { BrokenConnection } from "./connection.ts";
 import type { Connection, Sending } from "./connection.ts";
 import { createDeadlines } from "./deadlines.ts";
-import type { Deadlines, Wait } from "./deadlines.ts";
+import type { Deadlines, Wait, Waiting } from "./deadlines.ts";
 import { dialThrough, secured } from "./dial.ts";
 import { failureOf, isUnconnected, refusalOfProxy, timeoutOf } from "./failure.ts";
 import type { OutgoingProxy } from "./outgoing-proxy.ts";
@@ -11,6 +11,7 @@ import { Pins } from "./pinned.ts";
 import { Places, targetAt } from "./places.ts";
 import type { Place } from "./places.ts";
 import { Pool } from "./pool.ts";
+import type { RequestTarget } from "./request-head.ts";
 import { UpstreamFailure } from "./upstream.ts";
 import type { Answer, Upstream, UpstreamRequest } from "./upstream.ts";
 import { connectionOn, connectSocket } from "./wire.ts";
@@ -65,38 +66,51 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const places = new Places({ pool, proxy, ca });
   const pins = new Pins(clock);
 
-  const send = async (request: UpstreamRequest): Promise<Answer> => {
-    const { controller } = request;
-    controller.throwIfAborted();
-    const place = placeOf(request);
-    const mayRepeat = isRepeatable(request);
-    const unusedMs = mayRepeat ? Infinity : surelyOpenMs;
-    const attempt = new Attempt(request, place, linger);
-    let connection: Connection | null = null;
+  const around: Around = {
+    answering,
+    firstByteMs,
+    linger,
+    // Other connections to the request's host that were kept as long are as closed.
+    foundClosed({ place, request }, connection) {
+      for (const way of waysTo(place, request)) way.free.foundClosed(connection);
+    },
+  };
+
+  const send = (request: UpstreamRequest): Promise<Answer> => {
     try {
-      connection = take(place, request, unusedMs) ?? (await connect(place, request));
-      // One that became free for this request may have been closed on the way here.
-      while (!connection.isOpen) connection = await connect(place, request);
-      attempt.wait = answering.begin(() =>
-        controller.abort(timeoutOf(request.url, "answer", firstByteMs)),
-      );
-      const answer = await connection.send(request, attempt);
-      // Only the next hop asks for this; what it asks of us is nothing that the client could give.
-      if (place.via !== null && answer.status === 407) {
-        if (!(answer.body instanceof Uint8Array)) answer.body?.cancel();
-        throw refusalOfProxy(place.via.url, answer.status);
-      }
-      return answer;
+      request.controller.throwIfAborted();
+      const place = placeOf(request);
+      const attempt = new Attempt(request, place, around);
+      const connection = take(place, request, attempt.mayRepeat ? Infinity : surelyOpenMs);
+      return connection === null ? connectAndCarry(attempt) : carry(attempt, connection);
     } catch (error) {
-      controller.throwIfAborted();
-      // Not the upstream failed but the body on its way there, which knows why.
-      if (error instanceof ProxyError) throw error;
-      const wasStale = error instanceof BrokenConnection && error.wasStale;
-      if (wasStale && connection !== null)
-        for (const way of waysTo(place, request)) way.free.foundClosed(connection);
-      throw failureOf(error, request.url, { isConnected: true, mayRepeat: wasStale && mayRepeat });
-    } finally {
-      attempt.answered();
+      return Promise.reject(error);
+    }
+  };
+
+  const connectAndCarry = async (attempt: Attempt): Promise<Answer> => {
+    const { place, request } = attempt;
+    let connection: Connection;
+    try {
+      // One that became free for this request may have been closed on the way here.
+      do connection = await connect(place, request);
+      while (!connection.isOpen);
+    } catch (error) {
+      throw attempt.failed(error);
+    }
+    return carry(attempt, connection);
+  };
+
+  /** Without `async`, as `send` is: each promise between a request and its answer costs as much as its whole head. */
+  const carry = (attempt: Attempt, connection: Connection): Promise<Answer> => {
+    const { place, request } = attempt;
+    attempt.goes(connection);
+    try {
+      const answered = connection.send(request, attempt);
+      const { via } = place;
+      return via === null ? answered : answered.then((answer) => notRefusedBy(via.url, answer));
+    } catch (error) {
+      return Promise.reject(attempt.failed(error));
     }
   };
 
@@ -155,10 +169,10 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     const waiter = way.free.wait(() =>
       via === null ? connectSocket(way.endpoint, way.free, connecting) : tunnel(way, via, url),
     );
-    const wait = connecting.begin(() =>
-      controller.abort(timeoutOf(way.via?.url.origin ?? url, "connection", connectMs)),
-    );
-    controller.onAbort(() => waiter.leave(controller.reason));
+    const wait = connecting.begin({
+      late: () => controller.abort(timeoutOf(way.via?.url.origin ?? url, "connection", connectMs)),
+    });
+    controller.tell({ cancelled: (reason) => waiter.leave(reason) });
     try {
       const connection = await waiter.promise;
       if (!controller.aborted) return connection;
@@ -166,7 +180,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       throw controller.reason;
     } finally {
       wait.end();
-      controller.onAbort(null);
+      controller.tell(null);
     }
   };
 
@@ -193,35 +207,86 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   return { send, close };
 }
 
-/** A request on its way. */
-class Attempt implements Sending {
-  readonly target: Sending["target"];
-  readonly more: string;
-  /** The wait for its answer, once it has a connection. */
-  wait: Wait | null = null;
-  readonly linger: Deadlines;
-  readonly #request: UpstreamRequest;
+/** Only the next hop asks for this; what it asks of us is nothing that the client could give. */
+function notRefusedBy(proxy: URL, answer: Answer): Answer {
+  if (answer.status !== 407) return answer;
+  if (!(answer.body instanceof Uint8Array)) answer.body?.cancel();
+  throw refusalOfProxy(proxy, answer.status);
+}
 
-  constructor(request: UpstreamRequest, place: Place, linger: Deadlines) {
-    this.linger = linger;
-    this.#request = request;
+/** What all requests of an upstream share. */
+interface Around {
+  readonly answering: Deadlines;
+  readonly firstByteMs: number;
+  readonly linger: Deadlines;
+  /** The connection of a request was closed before it. */
+  foundClosed(attempt: Attempt, connection: Connection): void;
+}
+
+/** A request on its way. */
+class Attempt implements Sending, RequestTarget, Waiting {
+  readonly request: UpstreamRequest;
+  readonly place: Place;
+  readonly mayRepeat: boolean;
+  readonly target: string;
+  readonly host: string;
+  readonly #around: Around;
+  #connection: Connection | null = null;
+  /** The wait for its answer, once it has a connection. */
+  #wait: Wait | null = null;
+
+  constructor(request: UpstreamRequest, place: Place, around: Around) {
+    this.request = request;
+    this.place = place;
+    this.mayRepeat = isRepeatable(request);
     this.target = targetAt(place, request.url);
-    this.more = place.via?.more ?? "";
+    this.host = place.host;
+    this.#around = around;
+  }
+
+  get more(): string {
+    return this.place.via?.more ?? "";
+  }
+
+  get linger(): Deadlines {
+    return this.#around.linger;
+  }
+
+  /** It goes on this connection. */
+  goes(connection: Connection): void {
+    this.#connection = connection;
+    this.#wait = this.#around.answering.begin(this);
+  }
+
+  late(): void {
+    const { controller, url } = this.request;
+    controller.abort(timeoutOf(url, "answer", this.#around.firstByteMs));
   }
 
   progressed(): void {
-    this.wait?.restart();
+    this.#wait?.restart();
+  }
+
+  sent(): void {
+    this.#wait?.restart();
+    this.request.watcher?.sent();
   }
 
   /** There is nothing more to wait for, even where more of the request is still to go. */
   answered(): void {
-    this.wait?.end();
-    this.wait = null;
+    this.#wait?.end();
+    this.#wait = null;
   }
 
-  sent(): void {
-    this.wait?.restart();
-    this.#request.onSent?.();
+  failed(error: unknown): unknown {
+    this.answered();
+    const { controller, url } = this.request;
+    if (controller.aborted) return controller.reason;
+    // Not the upstream failed but the body on its way there, which knows why.
+    if (error instanceof ProxyError) return error;
+    const wasStale = error instanceof BrokenConnection && error.wasStale;
+    if (wasStale && this.#connection !== null) this.#around.foundClosed(this, this.#connection);
+    return failureOf(error, url, { isConnected: true, mayRepeat: wasStale && this.mayRepeat });
   }
 }
 

@@ -4,7 +4,6 @@ import type { OutgoingProxy } from "./outgoing-proxy.ts";
 import { proxyFor } from "./outgoing-proxy.ts";
 import type { FreeConnections, Pool } from "./pool.ts";
 import { targetOf } from "./request-head.ts";
-import type { RequestTarget } from "./request-head.ts";
 import type { Endpoint } from "./wire.ts";
 
 /** How connections to the host of a URL are made, and those that are there. */
@@ -107,17 +106,22 @@ export class Places {
   }
 }
 
-/** How a URL that leads to `place` is written in a request on its connections. */
-export function targetAt({ origin, host, via }: Place, url: string): RequestTarget {
+/** How a URL that leads to `place` is written in the first line of a request on its connections. */
+export function targetAt({ origin, host, via }: Place, url: string): string {
   const target = targetOf(url, origin.length);
-  return { target: via === null || via.isTunnel ? target : `http://${host}${target}`, host };
+  return via === null || via.isTunnel ? target : `http://${host}${target}`;
 }
 
 /** Scheme, host and port of an absolute URL, as they are written in it. */
 export function originOf(url: string): string {
-  const start = url.indexOf("://") + 3;
-  const end = url.slice(start).search(/[/?#]/);
-  return end === -1 ? url : url.slice(0, start + end);
+  let end = url.indexOf("://") + 3;
+  while (end < url.length && !endsOrigin(url.charCodeAt(end))) end++;
+  return url.slice(0, end);
+}
+
+/** Whether it is one of `/?#`. */
+function endsOrigin(code: number): boolean {
+  return code === 0x2f || code === 0x3f || code === 0x23;
 }
 
 function nameOf({ hostname }: URL): string {

@@ -115,7 +115,7 @@ export class FreeConnections implements ConnectionKeeper {
     if (isClosed || this.#isForgotten || this.#free.length >= mostFree) return connection.close();
     connection.freeSince = now;
     this.#free.push(connection);
-    if (connection.rest === null) connection.rest = idle.begin(() => connection.close());
+    if (connection.rest === null) connection.rest = idle.begin(connection);
     else connection.rest.restart();
   }
 

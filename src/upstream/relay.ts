@@ -1,4 +1,4 @@
-import type { Deadlines } from "./deadlines.ts";
+import type { Deadlines, Waiting } from "./deadlines.ts";
 import type { Fields } from "./headers.ts";
 import type { Answer, AnswerBody } from "./upstream.ts";
 
@@ -81,7 +81,7 @@ class Known implements AnswerBody {
 }
 
 /** The upstream's side of a relay. */
-class Source implements AnswerBody {
+class Source implements AnswerBody, Waiting {
   readonly #body: AnswerBody;
   readonly #idle: Deadlines;
   readonly #observer: BodyObserver;
@@ -95,7 +95,7 @@ class Source implements AnswerBody {
 
   async read(): Promise<Uint8Array<ArrayBuffer> | null> {
     if (this.#end !== null) return this.#ended(this.#end);
-    const wait = this.#idle.begin(() => this.#fail(new Error(idleMessage)));
+    const wait = this.#idle.begin(this);
     try {
       const piece = await this.#body.read();
       if (this.#end !== null) return this.#ended(this.#end);
@@ -112,7 +112,7 @@ class Source implements AnswerBody {
 
   async each(take: (piece: Uint8Array<ArrayBuffer>) => Promise<void> | undefined): Promise<void> {
     if (this.#end !== null) return void this.#ended(this.#end);
-    const wait = this.#idle.begin(() => this.#fail(new Error(idleMessage)));
+    const wait = this.#idle.begin(this);
     const { onChunk } = this.#observer;
     try {
       await this.#body.each((piece) => {
@@ -138,6 +138,10 @@ class Source implements AnswerBody {
 
   cancel(): void {
     this.#finish({ how: "abandoned" });
+  }
+
+  late(): void {
+    this.#fail(new Error(idleMessage));
   }
 
   #ended(end: BodyEnd): null {
@@ -171,9 +175,11 @@ export async function taken(
   source: Pick<AnswerBody, "cancel"> | null = null,
 ): Promise<void> {
   const late = Promise.withResolvers<never>();
-  const wait = taking.begin(() => {
-    source?.cancel();
-    late.reject(new Error("The client takes nothing of its answer."));
+  const wait = taking.begin({
+    late() {
+      source?.cancel();
+      late.reject(new Error("The client takes nothing of its answer."));
+    },
   });
   try {
     await Promise.race([written, late.promise]);

@@ -78,7 +78,8 @@ const handlers: Bun.SocketHandler<Line> = {
   open(socket) {
     socket.setKeepAlive(true, probeMs);
     const { data: line } = socket;
-    if (line.isTls) line.handshake = line.handshakes?.begin(() => socket.terminate()) ?? null;
+    if (line.isTls)
+      line.handshake = line.handshakes?.begin({ late: () => socket.terminate() }) ?? null;
     else become(socket);
   },
   handshake(socket, isTrusted, error) {

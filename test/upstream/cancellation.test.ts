@@ -5,7 +5,7 @@ describe("a call", () => {
   test("is ended once, with the first reason", () => {
     const call = new Cancellation();
     let runs = 0;
-    call.onAbort(() => void runs++);
+    call.tell({ cancelled: () => void runs++ });
     expect([call.aborted, call.reason]).toEqual([false, undefined]);
     expect(() => call.throwIfAborted()).not.toThrow();
     const why = new Error("why");
@@ -30,34 +30,36 @@ describe("a call", () => {
   test("is in one place at a time: the last that asks is told, the reason at hand", () => {
     const call = new Cancellation();
     const told: unknown[] = [];
-    call.onAbort(() => void told.push("first"));
-    call.onAbort(() => void told.push(call.reason));
+    call.tell({ cancelled: () => void told.push("first") });
+    call.tell({ cancelled: () => void told.push(call.reason) });
     call.abort("why");
     expect(told).toEqual(["why"]);
   });
 
   test("is nowhere once its place says so", () => {
     const call = new Cancellation();
-    call.onAbort(() => expect.unreachable());
-    call.onAbort(null);
+    call.tell({ cancelled: () => expect.unreachable() });
+    call.tell(null);
     call.abort();
-    call.onAbort(null);
+    call.tell(null);
   });
 
   test("that has been ended tells whoever comes after", () => {
     const call = new Cancellation();
     call.abort("why");
     const told: unknown[] = [];
-    call.onAbort(() => void told.push(call.reason));
+    call.tell({ cancelled: () => void told.push(call.reason) });
     expect(told).toEqual(["why"]);
   });
 
   test("that its end ends again ends once", () => {
     const call = new Cancellation();
     let runs = 0;
-    call.onAbort(() => {
-      runs++;
-      call.abort("again");
+    call.tell({
+      cancelled() {
+        runs++;
+        call.abort("again");
+      },
     });
     call.abort("why");
     expect([runs, call.reason]).toEqual([1, "why"]);

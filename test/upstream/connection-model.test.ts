@@ -8,6 +8,7 @@ import { Pool } from "../../src/upstream/pool.ts";
 import { requestHead } from "../../src/upstream/request-head.ts";
 import type { BodyFraming } from "../../src/upstream/request-head.ts";
 import type { Answer, AnswerBody, UpstreamRequest } from "../../src/upstream/upstream.ts";
+import { sendingOf } from "./sending.ts";
 import { fakeConnection } from "./fake-wire.ts";
 import type { FakeWire } from "./fake-wire.ts";
 import { manualClock } from "./manual-clock.ts";
@@ -263,12 +264,10 @@ class World {
         expect(line.wire.taken.length).toBe(line.requests.length);
       });
     };
-    line.connection
-      .send(request, { target, more: "", linger: this.linger, progressed: () => {}, sent })
-      .then(
-        (head_) => call.answered(head_),
-        (error: unknown) => call.failed(error),
-      );
+    line.connection.send(request, sendingOf(this.linger, { ...target, sent })).then(
+      (head_) => call.answered(head_),
+      (error: unknown) => call.failed(error),
+    );
   }
 
   run(next: Step): void {

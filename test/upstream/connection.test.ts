@@ -7,6 +7,7 @@ import { Cancellation } from "../../src/upstream/cancellation.ts";
 import { BrokenConnection } from "../../src/upstream/connection.ts";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
 import type { Answer, AnswerBody, UpstreamRequest } from "../../src/upstream/upstream.ts";
+import { sendingOf } from "./sending.ts";
 import { bytesOf, textOf } from "./answers.ts";
 import { fakeConnection } from "./fake-wire.ts";
 import { manualClock } from "./manual-clock.ts";
@@ -31,13 +32,10 @@ function setup() {
         controller: new Cancellation(),
         ...more,
       },
-      {
-        target: { target: "/b", host: "a" },
-        more: "",
-        linger,
+      sendingOf(linger, {
         progressed: () => void told.push("progressed"),
         sent: () => void told.push("sent"),
-      },
+      }),
     );
   const receive = (text: string): void => connection.received(Buffer.from(text, "latin1"));
   return { connection, wire, told, clock, send, receive };

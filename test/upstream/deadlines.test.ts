@@ -8,10 +8,10 @@ test("calls what was not ended in time, once and in order, with one timer", () =
   const clock = manualClock();
   const deadlines = createDeadlines(clock, 100);
   const late: string[] = [];
-  deadlines.begin(() => late.push("a"));
+  deadlines.begin({ late: () => late.push("a") });
   clock.advance(50);
-  const b = deadlines.begin(() => late.push("b"));
-  deadlines.begin(() => late.push("c"));
+  const b = deadlines.begin({ late: () => late.push("b") });
+  deadlines.begin({ late: () => late.push("c") });
   expect(clock.timers()).toBe(1);
   b.end();
   clock.advance(49);
@@ -27,7 +27,7 @@ test("what is called may begin and end waits", () => {
   const clock = manualClock();
   const deadlines = createDeadlines(clock, 10);
   let runs = 0;
-  const again = (): void => void (++runs < 5 && deadlines.begin(again));
+  const again = { late: () => void (++runs < 5 && deadlines.begin(again)) };
   deadlines.begin(again);
   clock.advance(49);
   expect(runs).toBe(4);
@@ -38,7 +38,7 @@ test("what is called may begin and end waits", () => {
 test("close forgets all", () => {
   const clock = manualClock();
   const deadlines = createDeadlines(clock, 10);
-  deadlines.begin(() => expect.unreachable());
+  deadlines.begin({ late: () => expect.unreachable() });
   deadlines.close();
   expect(clock.timers()).toBe(0);
   clock.advance(100);
@@ -55,7 +55,7 @@ test("every wait runs out on time unless it was ended before", () => {
           from: clock.now(),
           endedAt: Infinity,
           lateAt: Infinity,
-          handle: deadlines.begin(() => (wait.lateAt = clock.now())),
+          handle: deadlines.begin({ late: () => (wait.lateAt = clock.now()) }),
         };
         void index;
         clock.advance(advance);
@@ -96,7 +96,7 @@ test("a wait that is begun anew runs out as long after that as any other, with o
       for (const { what, which, advance } of steps) {
         if (what === "begin" || waits.length === 0) {
           const lateAt: number[] = [];
-          const handle = deadlines.begin(() => lateAt.push(clock.now()));
+          const handle = deadlines.begin({ late: () => lateAt.push(clock.now()) });
           waits.push({ due: clock.now() + 100, lateAt, expected: [], handle });
         } else {
           const wait = waits[which % waits.length]!;

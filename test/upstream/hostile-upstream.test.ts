@@ -4,13 +4,14 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import { Cancellation } from "../../src/upstream/cancellation.ts";
 import { Connection } from "../../src/upstream/connection.ts";
-import type { ConnectionKeeper, Sending, Wire } from "../../src/upstream/connection.ts";
+import type { ConnectionKeeper, Wire } from "../../src/upstream/connection.ts";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
 import { failureOf } from "../../src/upstream/failure.ts";
 import { fieldsOf, requestHeaders } from "../../src/upstream/headers.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
 import { Pool } from "../../src/upstream/pool.ts";
 import type { UpstreamRequest } from "../../src/upstream/upstream.ts";
+import { sendingOf } from "./sending.ts";
 import { bytesOf, textOf } from "./answers.ts";
 import { manualClock } from "./manual-clock.ts";
 import { answering, rawServer } from "./raw-server.ts";
@@ -39,13 +40,7 @@ function reasonOf(promise: Promise<unknown>): Promise<unknown> {
 
 const linger = createDeadlines(systemClock(), 20);
 afterAll(() => linger.close());
-const sending: Sending = {
-  target: { target: "/", host: "x" },
-  more: "",
-  linger,
-  progressed() {},
-  sent() {},
-};
+const sending = sendingOf(linger);
 
 /** A wire that takes everything, and who keeps its connection. */
 function fakeWire(): Wire & ConnectionKeeper & { isPaused: boolean; freed: number; ended: number } {

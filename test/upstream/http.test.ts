@@ -95,7 +95,9 @@ describe("a body", () => {
       if (received.length - received.indexOf("\r\n\r\n") - 4 === size) socket.write(ok);
     });
     let sent = 0;
-    await upstream.send(call(server.url, { method: "POST", body, onSent: () => void sent++ }));
+    await upstream.send(
+      call(server.url, { method: "POST", body, watcher: { sent: () => void sent++ } }),
+    );
     const [{ received }] = server.connections as unknown as [{ received: string }];
     expect(received.toLowerCase()).toContain(`content-length: ${size}\r\n`);
     expect(received.toLowerCase()).not.toContain("transfer-encoding");
@@ -114,7 +116,12 @@ describe("a body", () => {
     let sent = 0;
     const pairs: [string, string][] = known ? [["content-length", String(body.length)]] : [];
     await upstream.send(
-      call(server.url, { method: "POST", body: asStream(body), pairs, onSent: () => void sent++ }),
+      call(server.url, {
+        method: "POST",
+        body: asStream(body),
+        pairs,
+        watcher: { sent: () => void sent++ },
+      }),
     );
     expect(server.connections[0]!.received.toLowerCase()).toContain(
       known ? "content-length: 200000" : "transfer-encoding: chunked",
@@ -131,7 +138,7 @@ describe("a body", () => {
         method: "POST",
         body: bytes(30_000_000),
         controller: stop,
-        onSent: () => (sent = true),
+        watcher: { sent: () => (sent = true) },
       }),
     );
     await server.received(({ received }) => received.length > 0);
@@ -279,8 +286,8 @@ describe("no answer", () => {
       start: (controller) => void (upload = controller),
     });
     let sent = 0;
-    const onSent = (): void => void sent++;
-    const answer = await patient.send(call(server.url, { method: "POST", body, onSent }));
+    const watcher = { sent: (): void => void sent++ };
+    const answer = await patient.send(call(server.url, { method: "POST", body, watcher }));
     upload?.enqueue(new Uint8Array(10));
     const { socket } = await server.received(({ received }) => received.includes("\r\na\r\n"));
     upload?.close();

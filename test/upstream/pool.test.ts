@@ -5,6 +5,7 @@ import type { Connection } from "../../src/upstream/connection.ts";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
 import { Pool } from "../../src/upstream/pool.ts";
 import type { FreeConnections } from "../../src/upstream/pool.ts";
+import { sendingOf } from "./sending.ts";
 import { fakeConnection } from "./fake-wire.ts";
 import { manualClock } from "./manual-clock.ts";
 import { plainAnswer } from "./wire-answers.ts";
@@ -31,13 +32,7 @@ function carry(connection: Connection, fields: readonly string[] = []): Promise<
       body: null,
       controller: new Cancellation(),
     },
-    {
-      target: { target: "/", host: "a" },
-      more: "",
-      linger: createDeadlines(manualClock(), 20),
-      progressed: () => {},
-      sent: () => {},
-    },
+    sendingOf(createDeadlines(manualClock(), 20)),
   );
   connection.received(plainAnswer("ok", fields));
   return answer;

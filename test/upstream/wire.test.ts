@@ -6,6 +6,7 @@ import type { Connection } from "../../src/upstream/connection.ts";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
 import type { Answer, UpstreamRequest } from "../../src/upstream/upstream.ts";
 import { connectionOn, connectSocket } from "../../src/upstream/wire.ts";
+import { sendingOf } from "./sending.ts";
 import { textOf } from "./answers.ts";
 import { manualClock } from "./manual-clock.ts";
 import { rawServer } from "./raw-server.ts";
@@ -37,13 +38,7 @@ function send(connection: Connection, more: Partial<UpstreamRequest> = {}): Prom
       controller: new Cancellation(),
       ...more,
     },
-    {
-      target: { target: "/", host: "a" },
-      more: "",
-      linger: createDeadlines(manualClock(), 20),
-      progressed: () => {},
-      sent: () => {},
-    },
+    sendingOf(createDeadlines(manualClock(), 20)),
   );
 }
 
