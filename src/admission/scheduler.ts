@@ -337,11 +337,12 @@ function exceededBy({ request, cost }: Pending, now: number): Limit | null {
 }
 
 function reserveOptions({ outlook, uploading }: AdmissionRequest, now: number): ReserveOptions {
-  return {
-    outlook: outlook === null ? null : { endAt: now + outlook.durationMs, cost: outlook.cost },
-    uploading,
-  };
+  if (outlook === null) return uploading ? arriving : whole;
+  return { outlook: { endAt: now + outlook.durationMs, cost: outlook.cost }, uploading };
 }
+
+const arriving: ReserveOptions = { outlook: null, uploading: true };
+const whole: ReserveOptions = { outlook: null, uploading: false };
 
 /** No start can be earlier than this, on whatever alternative. */
 function firstStart({ alternatives, limits }: Path, cost: Readonly<Cost>, now: number): number {

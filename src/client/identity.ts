@@ -134,8 +134,10 @@ function keyIn(fields: Fields, header: (typeof apiHeaders)[number]): string | nu
   return key === "" ? null : key;
 }
 
+const bearer = /^bearer(?: +|$)/i;
+
 function withoutScheme(value: string): string {
-  return /^bearer(?: +|$)/i.test(value) ? value.slice("bearer".length).trim() : value;
+  return bearer.test(value) ? value.slice("bearer".length).trim() : value;
 }
 
 /** A header that came twice is one with a comma in it: a virtual key does not go upstream in half of it either. */

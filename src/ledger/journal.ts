@@ -52,6 +52,11 @@ export function isJournalled(limit: { window: string | null }): boolean {
   return limit.window !== null;
 }
 
+/** Whether a limit has moved past what the store has of it. */
+export function isUnsaved({ unsaved }: { unsaved: boolean }): boolean {
+  return unsaved;
+}
+
 export type Statements = ReturnType<typeof prepare>;
 
 /** The SQL of the ledger, prepared once. */

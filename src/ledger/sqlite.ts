@@ -6,7 +6,7 @@ import type { LimitHint, WindowName } from "../limit/limit.ts";
 import { windowMs } from "../limit/limit.ts";
 import type { Account, AccountSpec, AccountState } from "./account.ts";
 import type { MarkRow, OpenRow, Statements, StoredMark } from "./journal.ts";
-import { isJournalled, prepare } from "./journal.ts";
+import { isJournalled, isUnsaved, prepare } from "./journal.ts";
 import type { Ledger, Reservation, ReserveOptions } from "./ledger.ts";
 import { MemoryLedger } from "./memory.ts";
 
@@ -114,7 +114,7 @@ export class SqliteLedger implements Ledger {
     const made = this.#memory.reserve(now, accounts, cost, options);
     if ("retryAt" in made) return made;
     const needsRow = made.limits.some(isJournalled);
-    if (this.#healthy && !needsRow && !made.limits.some(({ unsaved }) => unsaved)) return made;
+    if (this.#healthy && !needsRow && !made.limits.some(isUnsaved)) return made;
     if (options.uploading && needsRow) this.#uploading.add(made);
     this.#reserved.push(made);
     this.#waits.add(made);

@@ -23,7 +23,7 @@ interface Description {
 }
 
 /** Gives the series of each combination of label values, made when it is first asked for. */
-type Series<T> = (...labels: string[]) => T;
+type Series<T> = (first?: string, second?: string, third?: string) => T;
 
 /**
  * A counter in `registry`. The library's own finds its series by sorting and joining labels at each call, which is
@@ -84,16 +84,33 @@ class Buckets implements Spread {
   }
 }
 
-/** Series by their labels. Labels are bounded before, so a line feed in one could at worst merge two series. */
+/** Series by their labels, one label after the other: to join them for a single look would cost more than all looks. */
 function seriesOf<T>(make: () => T): { get: Series<T>; all(): [string[], T][] } {
-  const known = new Map<string, [string[], T]>();
-  const get = (...labels: string[]): T => {
-    const key = labels.length === 1 ? (labels[0] ?? "") : labels.join("\n");
-    let found = known.get(key);
-    if (found === undefined) known.set(key, (found = [labels, make()]));
-    return found[1];
+  const known = new Map<string, Map<string, Map<string, T>>>();
+  const get: Series<T> = (first = "", second = "", third = "") => {
+    const seconds = getOrMake(known, first, newMap<Map<string, T>>);
+    const thirds = getOrMake(seconds, second, newMap<T>);
+    return getOrMake(thirds, third, make);
   };
-  return { get, all: () => [...known.values()] };
+  const all = (): [string[], T][] =>
+    [...known].flatMap(([first, seconds]) =>
+      [...seconds].flatMap(([second, thirds]) =>
+        [...thirds].map(([third, series]): [string[], T] => [[first, second, third], series]),
+      ),
+    );
+  return { get, all };
+}
+
+function newMap<V>(): Map<string, V> {
+  return new Map();
+}
+
+function getOrMake<V>(map: Map<string, V>, key: string, make: () => V): V {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
 }
 
 function labelled({ labelNames }: Description, labels: readonly string[]): Sample["labels"] {

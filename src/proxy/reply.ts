@@ -18,11 +18,12 @@ import { chargeFailed } from "../provider/meter.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Fields } from "../upstream/headers.ts";
 import { stripResponseHeaders } from "../upstream/headers.ts";
-import type { BodyEnd, Patience } from "../upstream/relay.ts";
+import type { BodyEnd, BodyObserver, Patience } from "../upstream/relay.ts";
 import { openBody, toBody } from "../upstream/relay.ts";
 import type { Answer } from "../upstream/upstream.ts";
 import type { Asking, Found } from "./asking.ts";
 import type { Exchange } from "./exchange.ts";
+import type { SideReader } from "./decode.ts";
 import type { Settlement } from "./settle.ts";
 import { answerReader } from "./settle.ts";
 
@@ -74,33 +75,64 @@ export function relay(
       : null;
   stripResponseHeaders(headers);
   const { fields } = headers;
-  const settle = (settlement: Settlement | null): void => {
-    if (settlement?.usage && settlement.sound)
-      estimate?.learn(settlement.usage, settlement.stoppedForLength, exchange.upstreamMs);
-    const charged = settlement?.charged ?? chargedWithout(status, provider, lease);
-    exchange.finish(status, outcomeOf(status), charged, settlement?.counted ?? charged);
-  };
   // As the upstream sent it: what is added below is for this client alone.
   const head = asking && { status, statusText, headers: new Headers(headers.toInit()) };
   const recording = asking && head && record(asking, exchange, head, provider, endsUnsaid);
-  const onEnd = (end: BodyEnd): void => {
-    void recording?.end(end.how === "complete");
-    // A call that was broken off may have cost more than what passed here: it stays charged as reserved.
-    if (end.how !== "complete")
-      return exchange.finish(status, end.how === "abandoned" ? "aborted" : "upstream_broke_off");
-    const settlement = reader?.end() ?? null;
-    if (settlement instanceof Promise) void settlement.then(settle);
-    else settle(settlement);
-  };
   setOwnHeaders(headers, exchange, server, exchange.firstByteAt ?? clock.now(), fields);
   const flight = asking?.flight ?? null;
-  const onChunk = bothOf(reader, recording);
-  const opened = openBody(answer, fields, patience, { onChunk, onEnd });
+  const passing = new Passing(exchange, status, provider, reader, recording);
+  const opened = openBody(answer, fields, patience, passing);
   exchange.replied();
   // A flight reads it for this client and all others.
   const body =
     flight === null || head === null ? toBody(opened, patience) : flight.open(head, opened);
   return new Response(body, { status, statusText, headers: headers.toInit() });
+}
+
+/** What happens as an answer passes, and when it has. */
+class Passing implements BodyObserver {
+  readonly onChunk: BodyObserver["onChunk"];
+  readonly #exchange: Exchange;
+  readonly #status: number;
+  readonly #provider: Provider;
+  readonly #reader: SideReader<Settlement> | null;
+  readonly #recording: Recording | null;
+
+  constructor(
+    exchange: Exchange,
+    status: number,
+    provider: Provider,
+    reader: SideReader<Settlement> | null,
+    recording: Recording | null,
+  ) {
+    this.onChunk = bothOf(reader, recording);
+    this.#exchange = exchange;
+    this.#status = status;
+    this.#provider = provider;
+    this.#reader = reader;
+    this.#recording = recording;
+  }
+
+  ended(end: BodyEnd): void {
+    void this.#recording?.end(end.how === "complete");
+    // A call that was broken off may have cost more than what passed here: it stays charged as reserved.
+    if (end.how !== "complete") {
+      const outcome = end.how === "abandoned" ? "aborted" : "upstream_broke_off";
+      return this.#exchange.finish(this.#status, outcome);
+    }
+    const settlement = this.#reader?.end() ?? null;
+    if (settlement instanceof Promise) void settlement.then((settled) => this.#settle(settled));
+    else this.#settle(settlement);
+  }
+
+  #settle(settlement: Settlement | null): void {
+    const exchange = this.#exchange;
+    const status = this.#status;
+    if (settlement?.usage && settlement.sound)
+      exchange.estimate?.learn(settlement.usage, settlement.stoppedForLength, exchange.upstreamMs);
+    const charged = settlement?.charged ?? chargedWithout(status, this.#provider, exchange.lease);
+    exchange.finish(status, outcomeOf(status), charged, settlement?.counted ?? charged);
+  }
 }
 
 /** What an answer that says nothing about tokens costs; null: as reserved. */

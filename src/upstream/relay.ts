@@ -13,10 +13,12 @@ export type BodyEnd =
 /** Who is told of an answer's body as it passes. */
 export interface BodyObserver {
   /** Called with each piece, before it goes on. Must not keep it. */
-  onChunk?: ((this: void, chunk: Uint8Array) => void) | undefined;
+  readonly onChunk: ((this: void, chunk: Uint8Array) => void) | undefined;
   /** Called exactly once, when nothing more will pass. */
-  onEnd: (this: void, end: BodyEnd) => void;
+  ended(end: BodyEnd): void;
 }
+
+const complete: BodyEnd = { how: "complete" };
 
 const idleMessage = "The upstream sent nothing for too long.";
 
@@ -44,12 +46,12 @@ export function openBody(
   observer: BodyObserver,
 ): OpenedBody {
   if (body === null) {
-    observer.onEnd({ how: "complete" });
+    observer.ended(complete);
     return null;
   }
   if (body instanceof Uint8Array) {
     observer.onChunk?.(body);
-    observer.onEnd({ how: "complete" });
+    observer.ended(complete);
     // Bytes without a Content-Type would be given one by the server, which a stream is not.
     return fields["content-type"] === undefined ? new Known(body) : body;
   }
@@ -99,7 +101,7 @@ class Source implements AnswerBody, Waiting {
     try {
       const piece = await this.#body.read();
       if (this.#end !== null) return this.#ended(this.#end);
-      if (piece === null) this.#finish({ how: "complete" });
+      if (piece === null) this.#finish(complete);
       else this.#observer.onChunk?.(piece);
       return piece;
     } catch (error) {
@@ -126,7 +128,7 @@ class Source implements AnswerBody, Waiting {
         wait.end();
         return taken.then(() => wait.restart());
       });
-      if (this.#end === null) this.#finish({ how: "complete" });
+      if (this.#end === null) this.#finish(complete);
       else this.#ended(this.#end);
     } catch (error) {
       this.#fail(error);
@@ -153,7 +155,7 @@ class Source implements AnswerBody, Waiting {
   #finish(end: BodyEnd): void {
     if (this.#end !== null) return;
     this.#end = end;
-    this.#observer.onEnd(end);
+    this.#observer.ended(end);
     // Closes the connection to an upstream that is not done.
     if (end.how !== "complete") this.#body.cancel();
   }

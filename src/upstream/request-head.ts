@@ -51,7 +51,7 @@ export function requestHead(
 ): string {
   if (!token.test(method))
     throw new ProxyError("INVALID_REQUEST", "The request's method is none that HTTP knows.");
-  let head = `${method} ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: keep-alive\r\n${more}`;
+  let head = `${method} ${target} HTTP/1.1\r\n${more}Host: ${host}\r\nConnection: keep-alive`;
   for (const name in fields) {
     if (ofConnection.has(name)) continue;
     const value = fields[name];
@@ -61,12 +61,13 @@ export function requestHead(
         "INVALID_REQUEST",
         `The header ${name} has a character that none may have.`,
       );
-    head += `${written(name)}: ${value}\r\n`;
+    // Three parts are joined at once, more of them in steps.
+    head = head + lineStart(name) + value;
   }
-  if (framing === "chunked") head += "Transfer-Encoding: chunked\r\n";
-  else if (framing !== null) head += `Content-Length: ${framing}\r\n`;
-  else if (!bodiless.has(method)) head += "Content-Length: 0\r\n";
-  return `${head}\r\n`;
+  if (framing === "chunked") head += "\r\nTransfer-Encoding: chunked";
+  else if (framing !== null) head += `\r\nContent-Length: ${framing}`;
+  else if (!bodiless.has(method)) head += "\r\nContent-Length: 0";
+  return `${head}\r\n\r\n`;
 }
 
 /** What could end a line, or would do so once it is cut to the eight bits that go out. */
@@ -81,14 +82,16 @@ const ofConnection: ReadonlySet<string> = new Set([
   "transfer-encoding",
 ]);
 
-/** Names as they are usually written: they mean the same in any case, and not every server knows that. */
-const spellings = new Map<string, string>();
-const mostSpellings = 1_000;
+/** What stands before a header's value, by its name. */
+const lineStarts = new Map<string, string>();
+const mostLineStarts = 1_000;
 
-function written(name: string): string {
-  const known = spellings.get(name);
+/** The end of the line before, and the name as it is usually written: not every server knows that any case will do. */
+function lineStart(name: string): string {
+  const known = lineStarts.get(name);
   if (known !== undefined) return known;
   const spelling = name.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase());
-  if (spellings.size < mostSpellings) spellings.set(name, spelling);
-  return spelling;
+  const start = `\r\n${spelling}: `;
+  if (lineStarts.size < mostLineStarts) lineStarts.set(name, start);
+  return start;
 }

@@ -40,13 +40,15 @@ function proxyTo(url: string, idleClock = clock) {
         controller,
       });
       stripResponseHeaders(answer.headers);
-      const onChunk = (chunk: Uint8Array): void => void (seen += chunk.length);
-      const onEnd = (end: BodyEnd): void => {
-        ends++;
-        ended.resolve(end);
+      const observer = {
+        onChunk: (chunk: Uint8Array): void => void (seen += chunk.length),
+        ended(end: BodyEnd): void {
+          ends++;
+          ended.resolve(end);
+        },
       };
       const patience = { idle, taking: idle };
-      const opened = openBody(answer, answer.headers.fields, patience, { onChunk, onEnd });
+      const opened = openBody(answer, answer.headers.fields, patience, observer);
       return new Response(toBody(opened, patience), {
         status: answer.status,
         headers: answer.headers.toInit(),
