@@ -51,7 +51,7 @@ export function requestHead(
 ): string {
   if (!token.test(method))
     throw new ProxyError("INVALID_REQUEST", "The request's method is none that HTTP knows.");
-  let head = `${method} ${target} HTTP/1.1\r\n${more}Host: ${host}\r\nConnection: keep-alive`;
+  let head = `${method} ${target} HTTP/1.1\r\nHost: ${host}\r\n${more}Connection: keep-alive`;
   for (const name in fields) {
     if (ofConnection.has(name)) continue;
     const value = fields[name];

@@ -45,8 +45,8 @@ describe("a head", () => {
     expect(requestHead(method, to, fields, framing, "X-More: 1\r\n").split("\r\n")).toEqual([
       `${method} /b?c HTTP/1.1`,
       "Host: a:1",
-      "Connection: keep-alive",
       "X-More: 1",
+      "Connection: keep-alive",
       "Accept: */*",
       ...(line === null ? [] : [line]),
       "",
