@@ -69,6 +69,7 @@ export class RedisLedger implements Ledger {
   /** All accounts are heard of, too. */
   #isWhole = true;
   #parts = 1;
+  #countsHeard = 0;
   /** Redis's time less ours: no less than it is, by the last samples, and by those before. */
   #offset = { now: Infinity, before: Infinity, since: -Infinity };
   #pulsedAt = -Infinity;
@@ -95,7 +96,10 @@ export class RedisLedger implements Ledger {
     );
     this.#memory = new MemoryLedger(0, (spec) => this.#make(spec));
     store.onNews = (news) => this.#heed(news);
-    store.onCount = (count) => void (this.#parts = Math.max(1, count));
+    store.onCount = (count) => {
+      this.#parts = Math.max(1, count);
+      this.#countsHeard++;
+    };
     store.onConnect = () => {
       this.#pulse();
       this.#returned();
@@ -307,13 +311,17 @@ export class RedisLedger implements Ledger {
   #pulse(): void {
     if (!this.#isOpen) return;
     this.#pulsedAt = this.#clock.now();
+    const heard = this.#countsHeard;
     this.#store.pulse(this.host.id, (parts, isNew) => {
       if (parts === null || !this.#isOpen) return;
       const now = this.#clock.now();
       // It knew us a moment ago: somebody has emptied it.
       if (isNew && this.#isUp && now - this.#countedAt < memberMs) this.#returned();
       this.#countedAt = now;
-      this.#parts = Math.max(1, parts);
+      // News come on a connection of their own: nobody can say which of the two counts is older.
+      const isDoubtful = heard !== this.#countsHeard && parts !== this.#parts;
+      this.#parts = Math.max(1, parts, isDoubtful ? this.#parts : 0);
+      if (isDoubtful) this.#pulse();
       if (!this.#isUp) this.#switch(true, "");
     });
   }
