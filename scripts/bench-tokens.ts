@@ -18,10 +18,12 @@ export interface Row {
   readonly countMs: number;
   /** `encode_ordinary` of `@dqbd/tiktoken`. */
   readonly oracleMs: number | null;
-  /** A prompt of this text, never seen, until its count is known: from 16 KB on in the other thread. */
+  /** A prompt of such a text, never seen, until its count is known: from 16 KB on in the other thread. */
   readonly promptMs: number;
   /** The longest time meanwhile in which no timer ran on this thread. */
   readonly pauseMs: number;
+  /** The worst of these times: it has in it whatever else the machine did. */
+  readonly worstPauseMs: number;
 }
 
 const unit = {
@@ -37,11 +39,17 @@ type Kind = keyof typeof unit;
 
 const kinds = ["prose", "code", "json", "chinese", "one letter"] as const satisfies Kind[];
 
-/** Text of `bytes` bytes that repeats `kind` with changing words and numbers, so that it does not just hit caches. */
-function textOf(kind: Kind, bytes: number): string {
-  if (kind === "one letter") return "a".repeat(bytes);
+/** How many prompts of each kind and size are counted, an odd number. */
+const prompts = 9;
+
+/**
+ * Text of `bytes` bytes that repeats `kind` with changing words and numbers, so that it does not just hit caches; each
+ * `variant` of it is another.
+ */
+function textOf(kind: Kind, bytes: number, variant = 0): string {
+  if (kind === "one letter") return "abcdefghijk".charAt(variant).repeat(bytes);
   const lines: string[] = [];
-  for (let length = 0, i = 0; length < bytes; i++) {
+  for (let length = 0, i = variant * 10_007; length < bytes; i++) {
     const line = `${unit[kind]}${(i * 2_654_435_761) % 1_000_003} ${(i * 40_503).toString(36)} `;
     lines.push(line);
     length += Buffer.byteLength(line);
@@ -83,7 +91,7 @@ async function pauseDuring(work: () => Promise<unknown>): Promise<{ ms: number; 
   return { ms, pauseMs };
 }
 
-/** All measurements; takes about five seconds. */
+/** All measurements; takes about ten seconds. */
 export async function benchTokens(): Promise<Row[]> {
   const count = textCounter("o200k");
   const oracle = get_encoding("o200k_base");
@@ -106,15 +114,20 @@ export async function benchTokens(): Promise<Row[]> {
           ? time(() => oracle.encode_ordinary(text))
           : null;
       const countMs = time(() => count(text));
-      Bun.gc(true);
-      const { ms, pauseMs } = await pauseDuring(async () => counter.count(prompt(text)));
+      const runs: { ms: number; pauseMs: number }[] = [];
+      for (let variant = 1; variant <= prompts; variant++) {
+        const unseen = prompt(textOf(kind, bytes, variant));
+        Bun.gc(true);
+        runs.push(await pauseDuring(async () => counter.count(unseen)));
+      }
       rows.push({
         text: kind,
         bytes: Buffer.byteLength(text),
         countMs,
         oracleMs,
-        promptMs: ms,
-        pauseMs,
+        promptMs: median(runs.map(({ ms }) => ms)),
+        pauseMs: median(runs.map(({ pauseMs }) => pauseMs)),
+        worstPauseMs: Math.max(...runs.map(({ pauseMs }) => pauseMs)),
       });
     }
   }
@@ -140,6 +153,7 @@ if (import.meta.main) {
       "tiktoken ms": shown(row.oracleMs),
       "prompt ms": shown(row.promptMs),
       "pause ms": shown(row.pauseMs),
+      "worst pause ms": shown(row.worstPauseMs),
     })),
   );
 }

@@ -8,22 +8,30 @@ const longestPause = 5;
 
 /** Counting tokens, by kind and size of text. */
 export async function benchTokens(): Promise<Findings> {
-  const figures = (await measureTokens()).flatMap(({ text, bytes, countMs, pauseMs }): Figure[] => {
-    const size = bytes < 1_000 ? `${bytes} bytes` : `${Math.round(bytes / 1_024)} KB`;
-    const target = atMost.get(size) ?? null;
-    return [
-      { name: `${text}, ${size}: count`, value: countMs, unit: "ms", atMost: target },
-      ...(bytes === 102_400
-        ? [
-            {
-              name: `${text}, ${size}: longest pause for others`,
-              value: pauseMs,
-              unit: "ms",
-              atMost: longestPause,
-            } as const,
-          ]
-        : []),
-    ];
-  });
+  const figures = (await measureTokens()).flatMap(
+    ({ text, bytes, countMs, pauseMs, worstPauseMs }): Figure[] => {
+      const size = bytes < 1_000 ? `${bytes} bytes` : `${Math.round(bytes / 1_024)} KB`;
+      const target = atMost.get(size) ?? null;
+      return [
+        { name: `${text}, ${size}: count`, value: countMs, unit: "ms", atMost: target },
+        ...(bytes === 102_400
+          ? [
+              {
+                name: `${text}, ${size}: longest pause for others`,
+                value: pauseMs,
+                unit: "ms",
+                atMost: longestPause,
+              } as const,
+              {
+                name: "  the worst of nine",
+                value: worstPauseMs,
+                unit: "ms",
+                atMost: null,
+              } as const,
+            ]
+          : []),
+      ];
+    },
+  );
   return { figures, skipped: [] };
 }
