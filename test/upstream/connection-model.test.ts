@@ -6,16 +6,15 @@ import type { Connection, ConnectionKeeper } from "../../src/upstream/connection
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
 import { Pool } from "../../src/upstream/pool.ts";
 import { requestHead } from "../../src/upstream/request-head.ts";
-import type { BodyFraming } from "../../src/upstream/request-head.ts";
 import type { Answer, AnswerBody, UpstreamRequest } from "../../src/upstream/upstream.ts";
-import { sendingOf } from "./sending.ts";
-import { fakeConnection } from "./fake-wire.ts";
+import { fakeConnection, turn } from "./fake-wire.ts";
 import type { FakeWire } from "./fake-wire.ts";
 import { manualClock } from "./manual-clock.ts";
+import { requestBody } from "./request-body.ts";
+import type { RequestKind } from "./request-body.ts";
+import { sendingOf } from "./sending.ts";
 import { answerParts, plainAnswer, wireAnswer } from "./wire-answers.ts";
 import type { AnswerParts, WireAnswer } from "./wire-answers.ts";
-
-type RequestKind = "none" | "small" | "large" | "length" | "chunked";
 
 /** What a test does next; `which` picks a connection or a call of those there are. */
 type Step =
@@ -64,11 +63,6 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
 );
-
-/** Lets everything go on that can. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
 
 /** A connection, and the server at its other end. */
 class Line {
@@ -350,35 +344,6 @@ class World {
     }
     for (const line of this.lines) expect(line.call === null || line.isGone).toBe(true);
   }
-}
-
-/** A request's body, how its end is told, and how it goes out. */
-function requestBody(
-  kind: RequestKind,
-  id: number,
-): { body: UpstreamRequest["body"]; framing: BodyFraming; coded: Buffer } {
-  if (kind === "none") return { body: null, framing: null, coded: Buffer.alloc(0) };
-  if (kind === "small" || kind === "large") {
-    const body = new Uint8Array(kind === "small" ? 10 : 70_000).fill(id);
-    return { body, framing: body.length, coded: Buffer.from(body) };
-  }
-  const pieces = [3, 0, 5_000].map((length) => new Uint8Array(length).fill(id));
-  const whole = Buffer.concat(pieces);
-  const body = new ReadableStream<Uint8Array>({
-    start(controller) {
-      for (const piece of pieces) controller.enqueue(piece);
-      controller.close();
-    },
-  });
-  if (kind === "length") return { body, framing: whole.length, coded: whole };
-  const coded = pieces
-    .filter(({ length }) => length > 0)
-    .flatMap((piece) => [
-      Buffer.from(`${piece.length.toString(16)}\r\n`),
-      piece,
-      Buffer.from("\r\n"),
-    ]);
-  return { body, framing: "chunked", coded: Buffer.concat([...coded, Buffer.from("0\r\n\r\n")]) };
 }
 
 test("whatever happens when, each call gets its own answer or fails, once, and none another's", async () => {

@@ -7,9 +7,10 @@ import { Cancellation } from "../../src/upstream/cancellation.ts";
 import { BrokenConnection } from "../../src/upstream/connection.ts";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
 import type { Answer, AnswerBody, UpstreamRequest } from "../../src/upstream/upstream.ts";
+import { reasonOf } from "./reason.ts";
 import { sendingOf } from "./sending.ts";
 import { bytesOf, textOf } from "./answers.ts";
-import { fakeConnection } from "./fake-wire.ts";
+import { fakeConnection, turn } from "./fake-wire.ts";
 import { manualClock } from "./manual-clock.ts";
 import { cuts, piecesOf, plainAnswer } from "./wire-answers.ts";
 
@@ -39,18 +40,6 @@ function setup() {
     );
   const receive = (text: string): void => connection.received(Buffer.from(text, "latin1"));
   return { connection, wire, told, clock, send, receive };
-}
-
-/** What a promise is rejected with. */
-function reasonOf(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => expect.unreachable(),
-    (reason: unknown) => reason,
-  );
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function arriving({ body }: Answer): AnswerBody {

@@ -42,3 +42,32 @@ export function fakeConnection(keeper: ConnectionKeeper): {
   const wire = new FakeWire();
   return { connection: new Connection(wire, keeper), wire };
 }
+
+/** A wire that takes everything, and who keeps its connection. */
+export function easyWire(): Wire &
+  ConnectionKeeper & { isPaused: boolean; freed: number; ended: number } {
+  return {
+    isPaused: false,
+    freed: 0,
+    ended: 0,
+    write: (bytes) => bytes.length,
+    pause() {
+      this.isPaused = true;
+    },
+    resume() {
+      this.isPaused = false;
+    },
+    terminate() {},
+    free() {
+      this.freed++;
+    },
+    gone() {
+      this.ended++;
+    },
+  };
+}
+
+/** Lets everything go on that can. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -4,14 +4,14 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import { Cancellation } from "../../src/upstream/cancellation.ts";
 import { Connection } from "../../src/upstream/connection.ts";
-import type { ConnectionKeeper, Wire } from "../../src/upstream/connection.ts";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
-import { failureOf } from "../../src/upstream/failure.ts";
 import { fieldsOf, requestHeaders } from "../../src/upstream/headers.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
 import { Pool } from "../../src/upstream/pool.ts";
 import type { UpstreamRequest } from "../../src/upstream/upstream.ts";
+import { reasonOf } from "./reason.ts";
 import { sendingOf } from "./sending.ts";
+import { easyWire } from "./fake-wire.ts";
 import { bytesOf, textOf } from "./answers.ts";
 import { manualClock } from "./manual-clock.ts";
 import { answering, rawServer } from "./raw-server.ts";
@@ -30,44 +30,13 @@ function call(url: string, more: Partial<UpstreamRequest> = {}): UpstreamRequest
   return { url, method: "GET", headers, body: null, controller: new Cancellation(), ...more };
 }
 
-/** What a promise is rejected with; null where it is not. */
-function reasonOf(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => null,
-    (reason: unknown) => reason,
-  );
-}
-
 const linger = createDeadlines(systemClock(), 20);
 afterAll(() => linger.close());
 const sending = sendingOf(linger);
 
-/** A wire that takes everything, and who keeps its connection. */
-function fakeWire(): Wire & ConnectionKeeper & { isPaused: boolean; freed: number; ended: number } {
-  return {
-    isPaused: false,
-    freed: 0,
-    ended: 0,
-    write: (bytes) => bytes.length,
-    pause() {
-      this.isPaused = true;
-    },
-    resume() {
-      this.isPaused = false;
-    },
-    terminate() {},
-    free() {
-      this.freed++;
-    },
-    gone() {
-      this.ended++;
-    },
-  };
-}
-
 describe("a connection that is kept", () => {
   test("is read again where the answer before came faster than it was taken", async () => {
-    const wire = fakeWire();
+    const wire = easyWire();
     const connection = new Connection(wire, wire);
     const answer = connection.send(call("http://x/"), sending);
     connection.received(Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n"));
@@ -167,7 +136,7 @@ describe("a server that closes connections behind its answers without a word", (
     const clock = manualClock();
     const pool = new Pool(clock);
     const free = pool.place();
-    const kept = (): Connection => new Connection(fakeWire(), free);
+    const kept = (): Connection => new Connection(easyWire(), free);
     const [early, next, later] = [kept(), kept(), kept()];
     free.free(early);
     clock.advance(999);
@@ -185,7 +154,7 @@ describe("a server that closes connections behind its answers without a word", (
     const clock = manualClock();
     const pool = new Pool(clock);
     const free = pool.place();
-    const [late, next] = [new Connection(fakeWire(), free), new Connection(fakeWire(), free)];
+    const [late, next] = [new Connection(easyWire(), free), new Connection(easyWire(), free)];
     free.free(late);
     clock.advance(1_000);
     late.closed(null);
@@ -199,7 +168,7 @@ describe("a place that is forgotten", () => {
   test("keeps no connection whose call ends after that", () => {
     const pool = new Pool(manualClock());
     const free = pool.place();
-    const connection = new Connection(fakeWire(), free);
+    const connection = new Connection(easyWire(), free);
     pool.forget(free);
     free.free(connection);
     expect(connection.isOpen).toBe(false);
@@ -411,15 +380,4 @@ describe("a call that fails", () => {
     expect(await textOf(await upstream.send(call(server.url)))).toBe("ok");
     expect(server.connections).toHaveLength(1);
   });
-
-  test.each(["ECONNRESET", "EPIPE", "EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "ERR_SSL_X", ""])(
-    "on a connection may have been counted, whatever the error: %p",
-    (code) => {
-      const failure = failureOf({ code }, "http://x:1/?secret", { isConnected: true });
-      expect(failure.mayHaveLeft).toBe(true);
-      expect(failure.message).toStartWith("x:1 ");
-      expect(failure.message).not.toContain("secret");
-      expect(failureOf({ code }, "http://x:1/").mayHaveLeft).toBe(false);
-    },
-  );
 });

@@ -5,6 +5,7 @@ import { Cancellation } from "../../src/upstream/cancellation.ts";
 import { createHttpUpstream } from "../../src/upstream/http.ts";
 import { UpstreamFailure } from "../../src/upstream/upstream.ts";
 import type { UpstreamRequest } from "../../src/upstream/upstream.ts";
+import { reasonOf } from "./reason.ts";
 import { bytesOf, textOf } from "./answers.ts";
 import { manualClock } from "./manual-clock.ts";
 import { answering, rawServer } from "./raw-server.ts";
@@ -24,14 +25,6 @@ function call(
 ): UpstreamRequest {
   const headers = requestHeaders(fieldsOf(new Headers(more.pairs ?? [["accept", "*/*"]])));
   return { url, method: "GET", headers, body: null, controller: new Cancellation(), ...more };
-}
-
-/** What a promise is rejected with; null where it is not. */
-function reasonOf(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => null,
-    (reason: unknown) => reason,
-  );
 }
 
 /** The failure of a call that must fail. */

@@ -6,6 +6,7 @@ import type { Connection } from "../../src/upstream/connection.ts";
 import { createDeadlines } from "../../src/upstream/deadlines.ts";
 import type { Answer, UpstreamRequest } from "../../src/upstream/upstream.ts";
 import { connectionOn, connectSocket } from "../../src/upstream/wire.ts";
+import { reasonOf } from "./reason.ts";
 import { sendingOf } from "./sending.ts";
 import { textOf } from "./answers.ts";
 import { manualClock } from "./manual-clock.ts";
@@ -39,13 +40,6 @@ function send(connection: Connection, more: Partial<UpstreamRequest> = {}): Prom
       ...more,
     },
     sendingOf(createDeadlines(manualClock(), 20)),
-  );
-}
-
-function reasonOf(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => expect.unreachable(),
-    (reason: unknown) => reason,
   );
 }
 
