@@ -11,6 +11,7 @@ import { benchClients } from "./bench/clients.ts";
 import { benchDecisions } from "./bench/decisions.ts";
 import type { Figure, Findings } from "./bench/figure.ts";
 import { benchForwarding } from "./bench/forwarding.ts";
+import { benchObjects } from "./bench/objects.ts";
 import { benchQueueMemory } from "./bench/queue-memory.ts";
 import { benchStall } from "./bench/stall.ts";
 import { benchStart } from "./bench/start.ts";
@@ -23,6 +24,7 @@ const parts: Readonly<Record<string, () => Promise<Findings>>> = {
   decisions: benchDecisions,
   tokens: benchTokens,
   forwarding: benchForwarding,
+  objects: benchObjects,
   streaming: benchStreaming,
   start: benchStart,
   memory: benchQueueMemory,

@@ -3,7 +3,7 @@ export interface Figure {
   /** What was measured, in words. */
   readonly name: string;
   readonly value: number;
-  readonly unit: "ns" | "ms" | "MB" | "µs/request" | "×" | "events";
+  readonly unit: "ns" | "ms" | "MB" | "µs/request" | "×" | "events" | "";
   /** What `value` must not exceed (issue: "Cost"); null where it is there for comparison only. */
   readonly atMost: number | null;
 }

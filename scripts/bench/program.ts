@@ -16,14 +16,15 @@ export interface Program {
 const tickMs = 10;
 /** How long a server may take to say where it listens. */
 const startMs = 10_000;
+const main = fileURLToPath(import.meta.resolve("../../src/main.ts"));
 
 /**
  * Starts a server and waits for the first URL on its standard output.
  *
  * @throws Error if it ends or says nothing for 10 s
  */
-async function startProgram(command: readonly string[]): Promise<Program> {
-  const child = Bun.spawn([...command], { stdout: "pipe", stderr: "ignore" });
+async function startProgram(command: readonly string[], env = process.env): Promise<Program> {
+  const child = Bun.spawn([...command], { stdout: "pipe", stderr: "ignore", env });
   const timer = setTimeout(() => child.kill("SIGKILL"), startMs);
   let said = "";
   for await (const chunk of child.stdout) {
@@ -48,8 +49,16 @@ export function startServer(...told: readonly string[]): Promise<Program> {
 
 /** Starts Cooldown from source with a configuration file, on a free port. */
 export function startCooldown(config: string, ...flags: readonly string[]): Promise<Program> {
-  const main = fileURLToPath(import.meta.resolve("../../src/main.ts"));
   return startProgram([process.execPath, main, "--config", config, "--port", "0", ...flags]);
+}
+
+/** The same with its heap open: see `heap-door.ts`. `heap` is the URL of that. */
+export async function startOpenCooldown(config: string): Promise<Program & { heap: string }> {
+  const port = freePort();
+  const door = fileURLToPath(import.meta.resolve("./heap-door.ts"));
+  const command = [process.execPath, "--preload", door, main, "--config", config, "--port", "0"];
+  const program = await startProgram(command, { ...process.env, HEAP_DOOR: String(port) });
+  return { ...program, heap: `http://127.0.0.1:${port}` };
 }
 
 /** The running `child` as a program that answers at `url`. */
