@@ -36,7 +36,10 @@ interface KnownStatus {
   readonly version: ParsedHead["version"];
 }
 
-/** Lines that are remembered of a head, and the longest head of which they are, characters. */
+/**
+ * Lines that are remembered of a head, and the longest head of which anything is, characters: a part of a string holds
+ * all of it.
+ */
 const mostKnown = 32;
 const longestKnown = 4 * 1024;
 
@@ -55,8 +58,8 @@ export class HeadParser {
   parse(text: string): ParsedHead {
     if (forbidden.test(text)) throw new UnreadableAnswer("a head with a forbidden character");
     const headers = new HeaderFields();
-    const first = this.#statusOf(text);
     const remembers = text.length <= longestKnown;
+    const first = this.#statusOf(text, remembers);
     let from = first.text.length;
     for (let i = 0; from < text.length; i++) {
       const known = this.#known[i];
@@ -73,7 +76,7 @@ export class HeadParser {
       // One that goes on with the value of the line before has been read with that.
       if (isSpace(text.charCodeAt(from))) throw new UnreadableAnswer("a header without a name");
       const colon = text.indexOf(":", from);
-      const name = nameOf(colon === -1 || colon >= end ? "" : text.slice(from, colon));
+      const name = nameOf(colon === -1 || colon >= end ? "" : text.slice(from, colon), remembers);
       let value = trimmed(text, colon + 1, end);
       const isOneLine = !isSpace(text.charCodeAt(end));
       // A value over several lines, which went out of use: it is one with spaces (RFC 9112 §5.2).
@@ -91,20 +94,21 @@ export class HeadParser {
     return { status, statusText, version, headers };
   }
 
-  #statusOf(text: string): KnownStatus {
+  #statusOf(text: string, remembers: boolean): KnownStatus {
     const known = this.#first;
     if (known !== null && text.startsWith(known.text)) return known;
     const end = lineEnd(text, 0);
     const [, version, status, reason = ""] =
       statusLine.exec(text.slice(0, lengthOf(text, 0, end))) ?? [];
     if (status === undefined) throw new UnreadableAnswer("a first line that is none of HTTP/1.1");
-    this.#first = {
+    const first: KnownStatus = {
       text: text.slice(0, end),
       status: Number(status),
       statusText: reason.replace(unprintable, ""),
       version: version === "1.0" ? "1.0" : "1.1",
     };
-    return this.#first;
+    if (remembers) this.#first = first;
+    return first;
   }
 }
 
@@ -134,12 +138,12 @@ function lengthOf(text: string, from: number, end: number): number {
 const names = new Map<string, string>();
 const mostNames = 1_000;
 
-function nameOf(written: string): string {
+function nameOf(written: string, remembers: boolean): string {
   const known = names.get(written);
   if (known !== undefined) return known;
   const name = trimmed(written, 0, written.length).toLowerCase();
   if (!token.test(name)) throw new UnreadableAnswer("a header whose name is none");
-  if (names.size < mostNames) names.set(written, name);
+  if (remembers && names.size < mostNames) names.set(written, name);
   return name;
 }
 

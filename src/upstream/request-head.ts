@@ -82,9 +82,10 @@ const ofConnection: ReadonlySet<string> = new Set([
   "transfer-encoding",
 ]);
 
-/** What stands before a header's value, by its name. */
+/** What stands before a header's value, by its name: of so many names, and none longer than this, characters. */
 const lineStarts = new Map<string, string>();
 const mostLineStarts = 1_000;
+const longestKnown = 64;
 
 /** The end of the line before, and the name as it is usually written: not every server knows that any case will do. */
 function lineStart(name: string): string {
@@ -92,6 +93,6 @@ function lineStart(name: string): string {
   if (known !== undefined) return known;
   const spelling = name.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase());
   const start = `\r\n${spelling}: `;
-  if (lineStarts.size < mostLineStarts) lineStarts.set(name, start);
+  if (name.length <= longestKnown && lineStarts.size < mostLineStarts) lineStarts.set(name, start);
   return start;
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { HeadParser, parseHead } from "../../src/upstream/answer-head.ts";
+import { heldBytes } from "./held-bytes.ts";
 
 describe("a head", () => {
   test.each<[string, string, Record<string, string>]>([
@@ -38,6 +39,17 @@ describe("a head", () => {
   test("keeps each cookie", () => {
     const { headers } = parseHead("HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nset-cookie: b, c\r\n\r\n");
     expect(headers.getSetCookie()).toEqual(["a", "b, c"]);
+  });
+
+  test.each([
+    ["names", (i: number) => `X-${i}-${"x".repeat(60_000)}: 1\r\n`],
+    ["names beside a long value", (i: number) => `X-${i}: ${"x".repeat(60_000)}\r\n`],
+  ])("that is long is not held once it was read, for its %s", (_, line) => {
+    const parsers = Array.from({ length: 500 }, () => new HeadParser());
+    const before = heldBytes();
+    for (const [i, parser] of parsers.entries()) parser.parse(`HTTP/1.1 200 OK\r\n${line(i)}\r\n`);
+    expect(heldBytes() - before).toBeLessThan(5_000_000);
+    expect(parsers).toHaveLength(500);
   });
 
   test("is read as if it were the first of its connection", () => {

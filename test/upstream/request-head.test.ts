@@ -4,6 +4,7 @@ import { ProxyError } from "../../src/errors.ts";
 import { HeaderFields } from "../../src/header-fields.ts";
 import { requestHead, targetOf } from "../../src/upstream/request-head.ts";
 import type { BodyFraming } from "../../src/upstream/request-head.ts";
+import { heldBytes } from "./held-bytes.ts";
 
 const to = { target: "/b?c", host: "a:1" };
 
@@ -60,6 +61,13 @@ describe("a head", () => {
       const lines = requestHead("GET", to, fields, null).split("\r\n").slice(3, -2);
       expect(lines).toEqual(["X-Api-Key: 1", "1a-B: 2", "Etag: 3", "_x: 4"]);
     }
+  });
+
+  test("is not held for the long names in it", () => {
+    const before = heldBytes();
+    for (let i = 0; i < 900; i++)
+      requestHead("GET", to, HeaderFields.from({ [`x-${i}-${"x".repeat(14_000)}`]: "1" }), null);
+    expect(heldBytes() - before).toBeLessThan(5_000_000);
   });
 
   test.each(["", "A B", "GET\r\n", "G:T", "GÄT"])("is none with the method %j", (method) => {
