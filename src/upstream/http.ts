@@ -282,12 +282,16 @@ class Attempt implements Sending, RequestTarget, Waiting {
     this.answered();
     const { controller, url } = this.request;
     if (controller.aborted) return controller.reason;
-    // Not the upstream failed but the body on its way there, which knows why.
-    if (error instanceof ProxyError) return error;
+    // Not the upstream failed but the body on its way there, which knows why: the client may have gone in its middle.
+    if (error instanceof ProxyError || isAbort(error)) return error;
     const wasStale = error instanceof BrokenConnection && error.wasStale;
     if (wasStale && this.#connection !== null) this.#around.foundClosed(this, this.#connection);
     return failureOf(error, url, { isConnected: true, mayRepeat: wasStale && this.mayRepeat });
   }
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === "AbortError";
 }
 
 function isRepeatable({ method, headers, body, repeatable }: UpstreamRequest): boolean {

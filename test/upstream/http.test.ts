@@ -122,6 +122,19 @@ describe("a body", () => {
     expect(sent).toBe(1);
   });
 
+  test("that breaks off with its client is no failure of the upstream", async () => {
+    await using server = await rawServer(() => {});
+    const gone = new DOMException("The connection was closed.", "AbortError");
+    const body = new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        controller.enqueue(bytes(1000));
+        await server.received(({ received }) => received.includes("\r\n\r\n"));
+        controller.error(gone);
+      },
+    });
+    expect(await reasonOf(upstream.send(call(server.url, { method: "POST", body })))).toBe(gone);
+  });
+
   test("that the upstream does not take is not said to be sent", async () => {
     await using server = await rawServer(({ socket }) => socket.pause());
     const stop = new Cancellation();
