@@ -68,14 +68,15 @@ function program(io: Io): Command {
 
 /** Puts `serve` in front where no command is named. */
 function withCommand(args: readonly string[]): string[] {
-  const [first] = args;
+  const [first, second] = args;
+  const named = first === "help" && second !== undefined ? second : first;
   const isOwn =
-    first !== undefined &&
-    (Object.hasOwn(commands, first) || ["help", "-h", "--help", "-v", "--version"].includes(first));
+    named !== undefined &&
+    (Object.hasOwn(commands, named) || ["help", "-h", "--help", "-v", "--version"].includes(named));
   if (isOwn) return [...args];
-  if (first !== undefined && !first.startsWith("-")) {
+  if (named !== undefined && !named.startsWith("-")) {
     throw new UsageError(
-      `unknown command "${first}"; there are ${Object.keys(commands).join(", ")}.\nSee "cooldown --help".`,
+      `unknown command "${named}"; there are ${Object.keys(commands).join(", ")}.\nSee "cooldown --help".`,
     );
   }
   return ["serve", ...args];

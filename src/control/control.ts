@@ -31,6 +31,15 @@ const routes: readonly { path: string; method: "GET" | "PATCH" | "DELETE"; handl
   { path: "/api/clients/:id", method: "DELETE", handle: resetClient },
 ];
 
+/** What a person may look at, for who has come to the wrong place. */
+const shownPaths = [
+  ...new Set(
+    routes
+      .filter(({ path, method }) => method === "GET" && !path.includes(":"))
+      .map(({ path }) => path),
+  ),
+].join(", ");
+
 /** Makes the control routes over what the running program knows about itself. */
 export function createControl(sources: ControlSources): Control {
   const app = new Hono<Env>();
@@ -64,7 +73,13 @@ export function createControl(sources: ControlSources): Control {
     );
   }
   app.notFound((context) =>
-    refuse(404, "NOT_FOUND", `There is no control route ${context.req.path}.`, context.env),
+    refuse(
+      404,
+      "NOT_FOUND",
+      `There is nothing at ${context.req.path} of Cooldown itself. APIs are at /v1/... and /proxy/<host>/..., or ` +
+        `behind their own Host header; what Cooldown tells is at ${shownPaths}.`,
+      context.env,
+    ),
   );
   app.onError((error, context) =>
     refuse(500, "INTERNAL", `The control route failed: ${error.message}`, context.env),

@@ -103,8 +103,9 @@ function publicOnes(host: string, found: readonly string[]): readonly string[] {
 function notAllowed(host: string, kind: string): ProxyError {
   return new ProxyError(
     "ADDRESS_NOT_ALLOWED",
-    `${host} is, or resolves to, a ${kind} address, which Cooldown does not forward to unless a rule names exactly this host. ` +
-      `If you run it, add it under rate_limits, or as an upstream.`,
+    `${host} has no public address (${kind}), and Cooldown does not forward there unless a rule names exactly this host. ` +
+      `If you run it, add it under rate_limits, or as an upstream. If it is meant to be Cooldown itself, add it as the ` +
+      `client writes it, with the port, to server.hostnames.`,
   );
 }
 

@@ -12,6 +12,8 @@ const neverLeft: Readonly<Record<string, string>> = {
   EMFILE: "this process has too many open connections",
   ERR_INVALID_URL: "its URL is not valid",
   ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another name",
+  EPROTO:
+    "it does not speak TLS; if it speaks plain HTTP, give it an upstream that begins with http://",
 };
 
 /** TLS failures have many codes; all come before the request is sent. */

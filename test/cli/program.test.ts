@@ -62,6 +62,7 @@ describe("version", () => {
 describe("wrong usage ends with 2 and one message that says what to do", () => {
   test.each([
     [["serv"], 'unknown command "serv"; there are serve, check, mock, demo, version.'],
+    [["help", "serv"], 'unknown command "serv"; there are serve, check, mock, demo, version.'],
     [["check", "twice"], "too many arguments"],
     [["--prot", "1"], "unknown option '--prot'"],
     [["--port"], "argument missing"],

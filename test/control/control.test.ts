@@ -156,6 +156,12 @@ describe("what is not there", () => {
     expect(answer.headers.get("x-cooldown-error")).toBe("NOT_FOUND");
     expect(answer.headers.get("x-cooldown-request-id")).toBe("r-7");
   });
+  test("the message says where APIs and routes are", async () => {
+    expect((await ask("/chat/completions")).json().error.message).toBe(
+      "There is nothing at /chat/completions of Cooldown itself. APIs are at /v1/... and /proxy/<host>/..., or behind " +
+        "their own Host header; what Cooldown tells is at /health, /stats, /metrics, /api/limits.",
+    );
+  });
   test.each(["POST", "DELETE", "PUT", "OPTIONS", "PATCH"])(
     "%s /stats is 405 with Allow",
     async (method) => {

@@ -65,6 +65,12 @@ test.each([
   expect(await codeOf(() => setUp().guard.check(host))).toBe(code);
 });
 
+test("a refusal says what to do, whichever was meant", () => {
+  expect(() => setUp().guard.check("localhost")).toThrow(
+    /\(loopback\).*rate_limits.*server\.hostnames/s,
+  );
+});
+
 test("gives the public addresses only, in the resolver's order", async () => {
   const { guard } = setUp();
   expect(await guard.check("mixed.example.com")).toEqual(["93.184.216.34", "2606:2800:220:1::1"]);

@@ -52,6 +52,17 @@ test("the certificate must be for the name asked for", async () => {
   expect(other).rejects.toMatchObject({ code: "UPSTREAM_UNREACHABLE", mayHaveLeft: false });
 });
 
+test("a server that speaks plain HTTP where TLS is expected is named as such", async () => {
+  using server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("ok") });
+  expect(get(`https://localhost:${server.port}/`, ["127.0.0.1"])).rejects.toMatchObject({
+    code: "UPSTREAM_UNREACHABLE",
+    mayHaveLeft: false,
+    message:
+      `localhost:${server.port} could not be reached: it does not speak TLS; if it speaks plain HTTP, give it an ` +
+      "upstream that begins with http://.",
+  });
+});
+
 test("an address that takes no connection is passed over, and tried last for a while", async () => {
   using server = Bun.serve({
     port: 0,
