@@ -124,7 +124,9 @@ export function createOutlet(
 /** Standard error without ever blocking on it: resolves when the text was taken, also when nobody is there. */
 export function stderrWriter(): Write {
   const stream = process.stderr;
-  // Without a listener, a reader that went away (EPIPE) would end the process.
-  stream.on("error", () => {});
+  // Without a listener, a reader that went away (EPIPE) would end the process. One does for all logs of a process.
+  stream.off("error", ignore).on("error", ignore);
   return (bytes) => new Promise((resolve) => stream.write(bytes, () => resolve()));
 }
+
+function ignore(): void {}

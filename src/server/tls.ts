@@ -1,9 +1,12 @@
+import { createPrivateKey } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Clock } from "../clock.ts";
 import type { ServerConfig } from "../config/schema.ts";
 import { watchConfig } from "../config/watch.ts";
 import { UsageError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
+import { certificateIn } from "../upstream/certificate.ts";
 
 /** A certificate chain and its private key, PEM. */
 export interface Certificate {
@@ -13,14 +16,45 @@ export interface Certificate {
 
 /**
  * The certificate that the server shows, null where it speaks plain HTTP.
- * @throws UsageError if a file cannot be read
+ * @throws UsageError if a file cannot be read, or the two are not a certificate and its key
  */
 export function readCertificate({ proto, tls }: ServerConfig): Certificate | null {
   if (proto === "http" || tls.cert === null || tls.key === null) return null;
+  const cert = readPem("server.tls.cert", tls.cert);
+  const key = readPem("server.tls.key", tls.key);
+  // Said here, because the runtime would only say which routine of its TLS library failed.
+  const certificate = certificateIn(cert);
+  if (certificate === null) {
+    throw new UsageError(`server.tls.cert: ${tls.cert} has no certificate in PEM form`);
+  }
+  const privateKey = privateKeyIn(key);
+  if (privateKey === null) {
+    throw new UsageError(
+      `server.tls.key: ${tls.key} has no private key in PEM form that is readable without a passphrase`,
+    );
+  }
+  if (!certificate.checkPrivateKey(privateKey)) {
+    throw new UsageError(
+      `server.tls.key: ${tls.key} is not the key of the certificate in ${tls.cert}`,
+    );
+  }
+  return { cert, key };
+}
+
+function readPem(name: string, file: string): string {
   try {
-    return { cert: readFileSync(tls.cert, "utf8"), key: readFileSync(tls.key, "utf8") };
+    return readFileSync(file, "utf8");
   } catch (error) {
-    throw new UsageError(`server.tls: ${error instanceof Error ? error.message : String(error)}`);
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`${name}: ${file} cannot be read: ${reason}`);
+  }
+}
+
+function privateKeyIn(pem: string): KeyObject | null {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    return null;
   }
 }
 

@@ -4,6 +4,7 @@ import { UsageError } from "../errors.ts";
 import { createNoProxy } from "../routing/blocklist.ts";
 import { parseHost } from "../routing/host.ts";
 import type { Host } from "../routing/host.ts";
+import { certificateIn } from "./certificate.ts";
 
 /** A proxy that outgoing connections go through. */
 export interface OutgoingProxy {
@@ -39,13 +40,18 @@ export function proxyFor(proxy: OutgoingProxy | null, url: string): URL | null {
 
 /**
  * The authorities trusted by default and those of a PEM file.
- * @throws UsageError if the file cannot be read
+ * @throws UsageError if the file cannot be read, or has no certificate in it
  */
 export function authoritiesWith(file: string): string[] {
+  let pem: string;
   try {
-    return [...rootCertificates, readFileSync(file, "utf8")];
+    pem = readFileSync(file, "utf8");
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new UsageError(`extra_ca: ${file} cannot be read: ${reason}`);
   }
+  if (certificateIn(pem) === null) {
+    throw new UsageError(`extra_ca: ${file} has no certificate in PEM form`);
+  }
+  return [...rootCertificates, pem];
 }

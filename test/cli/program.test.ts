@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import manifest from "../../package.json" with { type: "json" };
+import { makeCertificate } from "../e2e/certificates.ts";
 import { runProgram, startProgram } from "./program-run.ts";
 
 const commands = ["serve", "check", "mock", "demo", "version"] as const;
@@ -118,6 +119,52 @@ describe("check", () => {
     const { code, err } = await runProgram(["check", "--config", file("none.yaml")]);
     expect(code).toBe(2);
     expect(err).toContain("there is no such file");
+  });
+});
+
+describe("check and serve refuse a file that names one which cannot be used", () => {
+  test.each([
+    [
+      "server: { tls: { cert: none.pem, key: a.key } }",
+      "server.tls.cert: ",
+      "none.pem cannot be read",
+    ],
+    [
+      "server: { tls: { cert: a.pem, key: none.key } }",
+      "server.tls.key: ",
+      "none.key cannot be read",
+    ],
+    [
+      "server: { tls: { cert: a.key, key: a.key } }",
+      "server.tls.cert: ",
+      "has no certificate in PEM",
+    ],
+    [
+      "server: { tls: { cert: a.pem, key: a.pem } }",
+      "server.tls.key: ",
+      "has no private key in PEM",
+    ],
+    ["server: { tls: { cert: a.pem, key: b.key } }", "server.tls.key: ", "is not the key of the"],
+    ["extra_ca: none.pem", "extra_ca: ", "none.pem cannot be read"],
+    ["extra_ca: a.key", "extra_ca: ", "a.key has no certificate in PEM form"],
+    ["tokenizers: [{ match: x, file: none.json }]", "The tokenizer ", "none.json cannot be read"],
+    ["tokenizers: [{ match: x, file: a.pem }]", "The tokenizer ", "is not JSON"],
+  ])("%s", async (yaml, start, problem) => {
+    const [a, b] = [makeCertificate("a"), makeCertificate("b")];
+    for (const [name, text] of [
+      ["a.pem", a.cert],
+      ["a.key", a.key],
+      ["b.key", b.key],
+      ["names.yaml", yaml],
+    ] as const) {
+      writeFileSync(file(name), text);
+    }
+    const checked = await runProgram(["check", "--config", file("names.yaml")]);
+    expect({ code: checked.code, out: checked.out }).toEqual({ code: 2, out: "" });
+    expect(checked.err).toStartWith(`cooldown: ${start}${folder}/`);
+    expect(checked.err).toContain(problem);
+    const args = ["--port", "0", "--store", ":memory:", "--config", file("names.yaml")];
+    expect(await runProgram(args)).toEqual(checked);
   });
 });
 
