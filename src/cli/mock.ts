@@ -49,7 +49,7 @@ Examples:
  */
 export function mockCommand(io: Io): Command {
   const command = new Command("mock")
-    .description("Run a provider simulator that enforces real quotas, for demos and tests.")
+    .description("run a provider simulator that enforces real quotas, for demos and tests")
     .configureOutput({ writeOut: (text) => io.out(text), writeErr: () => {} })
     .exitOverride((error) => {
       if (error.exitCode === 0) throw error;
