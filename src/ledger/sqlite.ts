@@ -2,7 +2,7 @@ import type { Database } from "bun:sqlite";
 import type { Clock } from "../clock.ts";
 import { ProxyError } from "../errors.ts";
 import type { Cost, Unit } from "../limit/cost.ts";
-import type { LimitHint, WindowName } from "../limit/limit.ts";
+import type { LimitHint, LimitSpec, WindowName } from "../limit/limit.ts";
 import { windowMs } from "../limit/limit.ts";
 import type { Account, AccountSpec, AccountState } from "./account.ts";
 import type { MarkRow, OpenRow, Statements, StoredMark } from "./journal.ts";
@@ -19,10 +19,10 @@ const pruneEveryMs = 60_000;
 /** No reservation matters longer than the longest window and a generous margin. */
 const longestMs = 2 * windowMs.day;
 
-/** A reservation read back after a crash: nobody will settle it, it ends by time. */
+/** A reservation read back after a crash: nobody will settle it. At `until` the upstream has surely counted it. */
 interface Orphan {
-  reservation: Reservation;
-  until: number;
+  readonly reservation: Reservation;
+  readonly until: number;
 }
 
 /**
@@ -111,6 +111,7 @@ export class SqliteLedger implements Ledger {
     cost: Readonly<Cost>,
     options: ReserveOptions,
   ): Reservation | { retryAt: number } {
+    this.#endOrphans(now);
     const made = this.#memory.reserve(now, accounts, cost, options);
     if ("retryAt" in made) return made;
     const needsRow = made.limits.some(isJournalled);
@@ -267,6 +268,7 @@ export class SqliteLedger implements Ledger {
     }
   }
 
+  /** What nobody will settle has cost what was reserved for it: to wait for its refund would be for nothing. */
   #endOrphans(now: number): void {
     for (
       let first = this.#orphans[0];
@@ -293,10 +295,7 @@ export class SqliteLedger implements Ledger {
       const limit = account.limits.find(({ key }) => key === row.limit_key);
       limit?.restore({ slot: row.slot, at: row.at, value: row.value, expiresAt: Infinity });
     }
-    const longest = Math.max(
-      0,
-      ...account.limits.map(({ window }) => (window === null ? 0 : windowMs[window])),
-    );
+    const sentMs = dispatchMs + longestMargin([...account.spec.limits, ...account.learned]);
     for (const { id, at, ...cost } of opens) {
       const charged = this.#memory.charge(
         at,
@@ -307,9 +306,13 @@ export class SqliteLedger implements Ledger {
       );
       const reservation = { ...charged, id };
       this.#memory.sent(reservation, at + dispatchMs);
-      this.#orphans.push({ reservation, until: at + longest * 1.2 });
+      this.#orphans.push({ reservation, until: at + sentMs });
     }
     this.#orphans.sort((a, b) => a.until - b.until);
+    const [last] = this.#orphans.slice(-1);
+    const until = Math.max(this.#clock.now(), last?.until ?? 0);
+    if (marks.length + opens.length > 0)
+      for (const limit of account.limits) limit.distrust?.(until);
   }
 
   #read(account: Account): { marks: MarkRow[]; opens: OpenRow[]; state: AccountState } {
@@ -326,6 +329,11 @@ export class SqliteLedger implements Ledger {
       throw unavailable(error);
     }
   }
+}
+
+/** How late an upstream may count a request, ms. */
+function longestMargin(limits: readonly LimitSpec[]): number {
+  return Math.max(0, ...limits.map((spec) => ("marginMs" in spec ? spec.marginMs : 0)));
 }
 
 /** What is said of a store that failed with `error`. */

@@ -129,6 +129,11 @@ export interface Limit {
 
   /** The lower limit that answers have told and that is in force; null for none. Only where limits can be told. */
   readonly told?: number | null;
+  /**
+   * What was charged up to `until` may never have reached the upstream: it proves nothing about how that counts. Only
+   * where answers are read that way.
+   */
+  distrust?(until: number): void;
   /** Takes over what is `told` elsewhere. */
   believe?(told: number | null): void;
 

@@ -38,6 +38,8 @@ export class SlidingWindow extends Metered implements Limit {
   #used = 0;
   #open = 0;
   readonly #dirty = new Set<number>();
+  /** The first slice whose settled charges the upstream has surely counted. */
+  #provenFrom = 0;
   /**
    * The limit counted as a bucket besides, once answers have shown that the upstream has one: with others at it too,
    * what our window lets go need not have drained there.
@@ -244,6 +246,10 @@ export class SlidingWindow extends Metered implements Limit {
     this.#used += mark.value;
   }
 
+  distrust(until: number): void {
+    this.#provenFrom = Math.max(this.#provenFrom, Math.floor(until / this.#sliceMs) + 1);
+  }
+
   idle(now: number): boolean {
     this.advance(now);
     return this.#used === 0 && this.held === 0 && (this.foreign?.idle(now) ?? true);
@@ -274,7 +280,8 @@ export class SlidingWindow extends Metered implements Limit {
       return false;
     this.advance(now);
     const youngest = Math.floor(entry.at / this.#sliceMs) - 1;
-    const oldest = Math.floor((now - surelyIn * windowMs[this.window]) / this.#sliceMs);
+    const inWindow = Math.floor((now - surelyIn * windowMs[this.window]) / this.#sliceMs);
+    const oldest = Math.max(inWindow, this.#provenFrom);
     const most = (limit - remaining + 1) / tooFew;
     let surely = 0;
     for (let slice = Math.max(this.#firstUsed(), oldest); slice <= youngest; slice++)

@@ -53,6 +53,34 @@ describe("after a crash", () => {
     expect(again.afterCrash().rows("open")).toBe(1);
   });
 
+  test("what was open is used once the upstream has surely counted it, and nobody waits for its refund", () => {
+    const { clock, store } = setUp([tpm(100), bucket(100)]);
+    reserve(store, clock.now(), 80);
+    clock.advance(500);
+    const again = store.afterCrash();
+    expect(usages(again, clock.now())).toMatchObject({ [window]: { used: 0, reserved: 80 } });
+    clock.advance(1_000);
+    const refused = again.ledger.reserve(clock.now(), [only(again.ledger)], tokens(50), {
+      outlook: null,
+      uploading: false,
+    });
+    expect(refused).toHaveProperty("retryAt");
+    expect(usages(again, clock.now())[window]).toEqual({ used: 80, reserved: 0 });
+    for (const limit of only(again.ledger).limits) {
+      const at = limit.fitsAt(clock.now(), 50);
+      expect(limit.earliestAt(clock.now(), 50)).toBeWithin(at - 1, at + 1);
+    }
+    // That is written, too: it stays so however often it crashes.
+    clock.advance(100);
+    expect(again.rows("open")).toBe(0);
+    const third = again.afterCrash();
+    expect(usages(third, clock.now())[window]).toEqual({ used: 80, reserved: 0 });
+    clock.advance(59_000);
+    expect(usages(third, clock.now())[window]).toEqual({ used: 80, reserved: 0 });
+    clock.advance(1_000);
+    expect(usages(third, clock.now())[window]).toEqual({ used: 0, reserved: 0 });
+  });
+
   test("a settlement not yet written counts as reserved", () => {
     const { clock, store } = setUp([tpm(100)]);
     const made = reserve(store, clock.now(), 50);

@@ -184,6 +184,20 @@ describe.each(kinds)("$name", ({ make }) => {
   });
 });
 
+test.each([
+  ["charges answered here prove", false],
+  ["what a process before may never have sent does not prove", true],
+])("%s that a provider's count drains", (_, isDistrusted) => {
+  const limit = new SlidingWindow({ kind: "sliding_window", ...minute });
+  limit.settle(counted(limit, start, 50), start, 50);
+  if (isDistrusted) limit.distrust(start + 1_000);
+  const now = start + 30_000;
+  limit.hint(counted(limit, now, 1), now, hint(95));
+  // Where it drains this is told of that count, else of the window.
+  limit.hint(counted(limit, now, 1), now, hint(30));
+  expect(limit.usage(now).foreign !== undefined).toBe(isDistrusted);
+});
+
 test("decisions agree with each other whatever is told, and room is never more than without it", () => {
   const step = fc.record({
     gapMs: fc.oneof({ weight: 5, arbitrary: fc.nat(900) }, fc.nat(70_000)),
