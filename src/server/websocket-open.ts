@@ -49,9 +49,15 @@ export async function openWebSocket(
 ): Promise<Opened> {
   const { clock, firstByteMs } = options;
   const { signal } = request.controller;
-  signal.throwIfAborted();
   const url = new URL(request.url);
-  const socket = await connectTo(url, request, options);
+  let socket: Duplex;
+  try {
+    signal.throwIfAborted();
+    socket = await connectTo(url, request, options);
+  } catch (error) {
+    request.watcher?.cancel?.();
+    throw error;
+  }
   // From here on an error without a listener would end the process.
   socket.on("error", () => {});
   const abandon = (): void => void socket.destroy();

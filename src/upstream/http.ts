@@ -84,6 +84,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       const connection = take(place, request, attempt.mayRepeat ? Infinity : surelyOpenMs);
       return connection === null ? connectAndCarry(attempt) : carry(attempt, connection);
     } catch (error) {
+      request.watcher?.cancel?.();
       return Promise.reject(error);
     }
   };
@@ -96,6 +97,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       do connection = await connect(place, request);
       while (!connection.isOpen);
     } catch (error) {
+      request.watcher?.cancel?.();
       throw attempt.failed(error);
     }
     return carry(attempt, connection);

@@ -23,9 +23,10 @@ export interface UpstreamRequest {
   controller: Cancellation;
   /**
    * Its `sent` is called once when the request has been handed over in full: from then on the upstream may count it. Never called
-   * for a request that fails before.
+   * for a request that fails before. Its `cancel` is called where the request has ended before there was a connection
+   * that it could have left on, whatever ended it.
    */
-  watcher?: { sent(): void } | undefined;
+  watcher?: { sent(): void; cancel?(): void } | undefined;
   /**
    * Whether it may be sent a second time where the first may have been taken: methods that mean the same twice always
    * may (RFC 9110 §9.2.2). Where a kept connection turns out to be closed, nobody can tell.

@@ -261,6 +261,24 @@ describe("no answer", () => {
     hasty.close();
   });
 
+  test("to one who has gone before there is a connection: it never left", async () => {
+    // Takes the connection, and says nothing to what TLS begins with.
+    await using server = await rawServer();
+    const controller = new Cancellation();
+    const said: string[] = [];
+    const watcher = {
+      sent: () => void said.push("sent"),
+      cancel: () => void said.push("never left"),
+    };
+    const url = server.url.replace("http:", "https:");
+    const answer = upstream.send(call(url, { controller, watcher }));
+    await server.received(({ received }) => received !== "");
+    controller.abort("gone");
+    expect(await reasonOf(answer)).toBe("gone");
+    expect(await reasonOf(upstream.send(call(url, { controller, watcher })))).toBe("gone");
+    expect(said).toEqual(["never left", "never left"]);
+  });
+
   test("yet, from a host that is connected to, is waited for", async () => {
     const clock = manualClock();
     const patient = createHttpUpstream({
