@@ -27,6 +27,7 @@ export class Lease {
   /** What it was given on: of several alternatives the one that was chosen. */
   readonly path: Path;
   #open = true;
+  #cancelled = false;
 
   constructor(
     owner: LeaseOwner,
@@ -54,6 +55,11 @@ export class Lease {
 
   get open(): boolean {
     return this.#open;
+  }
+
+  /** Whether the request never left. */
+  get cancelled(): boolean {
+    return this.#cancelled;
   }
 
   /** The request has left in full; the upstream counts it within the arrival margin. */
@@ -106,6 +112,7 @@ export class Lease {
   cancel(): void {
     if (!this.#open) return;
     this.#open = false;
+    this.#cancelled = true;
     this.#ledger.release(this.#reservation, this.#clock.now());
     this.#owner.settled(this.path);
   }

@@ -82,7 +82,8 @@ export class Exchange {
   /** Waits before tries that the upstream has turned away, and what those tries took, ms. */
   #waitedBefore = 0;
   #upstreamBefore = 0;
-  #wasSent = false;
+  /** Whether a try before this one has left. */
+  #hadLeft = false;
   #onceLong: (() => void) | null = null;
 
   readonly #observers: Observers;
@@ -164,7 +165,6 @@ export class Exchange {
   dispatched(now: number): void {
     this.sentAt = now;
     this.asking?.flight?.depart(now);
-    this.#wasSent = true;
     this.estimate?.started();
   }
 
@@ -182,6 +182,7 @@ export class Exchange {
     this.#waitedBefore = this.waitedMs;
     this.estimate?.ended();
     this.lease?.commit(charged);
+    this.#hadLeft = true;
     this.lease = null;
     this.sentAt = null;
     this.firstByteAt = null;
@@ -218,7 +219,9 @@ export class Exchange {
       estimate?.ended();
       lease?.commit(actual, counted ?? actual);
     } else lease?.cancel();
-    this.#settleClient(sentAt === null ? null : actual);
+    // Given to the upstream, it may still not have left: there was no connection.
+    const hasLeft = sentAt !== null && lease?.cancelled !== true;
+    this.#settleClient(hasLeft ? actual : null);
 
     metrics.request(this.upstream, outcome);
     if (this.cacheResult !== null) metrics.cacheRequest(cacheLabels[this.cacheResult]);
@@ -233,7 +236,7 @@ export class Exchange {
           this.#upstreamBefore,
       ),
     );
-    if (this.quota !== null) this.#countQuota(this.quota, sentAt === null ? null : actual);
+    if (this.quota !== null) this.#countQuota(this.quota, hasLeft ? actual : null);
     log.request({
       request_id: this.id,
       client: this.client.id,
@@ -243,7 +246,7 @@ export class Exchange {
       status,
       model: this.model,
       tokens_reserved: estimate?.cost.total_tokens ?? null,
-      tokens_charged: estimate === null || sentAt === null ? null : actual.total_tokens,
+      tokens_charged: estimate === null || !hasLeft ? null : actual.total_tokens,
       wait_ms: round(this.waitedMs),
       upstream_ms:
         this.firstByteAt === null || sentAt === null ? null : round(this.firstByteAt - sentAt),
@@ -260,7 +263,7 @@ export class Exchange {
   #settleClient(actual: Readonly<Cost> | null): void {
     const { taken, takenTokens, client } = this;
     const { clients } = this.#observers;
-    if (actual === null && !this.#wasSent) {
+    if (actual === null && !this.#hadLeft) {
       if (taken !== null && !this.isReused) clients.giveBack(client, taken, taken.at);
       if (takenTokens !== null) clients.giveBack(client, takenTokens, takenTokens.at);
     } else if (takenTokens !== null) {

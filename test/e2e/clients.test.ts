@@ -162,6 +162,17 @@ describe("tiers", () => {
     expect(upstream.seen).toHaveLength(3);
   });
 
+  test("what finds no upstream has cost nothing, no tokens either", async () => {
+    using at = folder();
+    // Nobody listens there.
+    await using proxy = await startProxy(quota("http://127.0.0.1:1", "rpm: 1000") + tiers, { at });
+    const answer = await ask(proxy.port, chat(900, key("virtual-small")));
+    expect([answer.status, answer.json().error.code]).toEqual([502, "UPSTREAM_UNREACHABLE"]);
+    const client = await ask(proxy.port, { path: "/api/clients/key:s" });
+    expect(client.json()).toMatchObject({ remaining: 3, tokens_remaining: 1_000 });
+    expect((await proxy.quota("q")).windows[0]).toMatchObject({ used: 0, reserved: 0 });
+  });
+
   test("a key is required: without one 401, in the words of the API that is called", async () => {
     using at = folder();
     await using upstream = startUpstream();
