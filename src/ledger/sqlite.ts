@@ -309,8 +309,7 @@ export class SqliteLedger implements Ledger {
       this.#orphans.push({ reservation, until: at + sentMs });
     }
     this.#orphans.sort((a, b) => a.until - b.until);
-    const [last] = this.#orphans.slice(-1);
-    const until = Math.max(this.#clock.now(), last?.until ?? 0);
+    const until = Math.max(this.#clock.now(), ...opens.map(({ at }) => at + sentMs));
     if (marks.length + opens.length > 0)
       for (const limit of account.limits) limit.distrust?.(until);
   }

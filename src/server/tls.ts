@@ -1,12 +1,11 @@
 import { createPrivateKey } from "node:crypto";
 import type { KeyObject } from "node:crypto";
-import { readFileSync } from "node:fs";
 import type { Clock } from "../clock.ts";
 import type { ServerConfig } from "../config/schema.ts";
 import { watchConfig } from "../config/watch.ts";
 import { UsageError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
-import { certificateIn } from "../upstream/certificate.ts";
+import { certificateIn, readPem } from "../upstream/certificate.ts";
 
 /** A certificate chain and its private key, PEM. */
 export interface Certificate {
@@ -39,15 +38,6 @@ export function readCertificate({ proto, tls }: ServerConfig): Certificate | nul
     );
   }
   return { cert, key };
-}
-
-function readPem(name: string, file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`${name}: ${file} cannot be read: ${reason}`);
-  }
 }
 
 function privateKeyIn(pem: string): KeyObject | null {

@@ -1,7 +1,7 @@
 import { HeaderFields, token } from "../header-fields.ts";
 
-const lf = 0x0a;
-const cr = 0x0d;
+export const lf = 0x0a;
+export const cr = 0x0d;
 
 /** Bytes that are no answer to the request (RFC 9112). */
 export class UnreadableAnswer extends Error {}

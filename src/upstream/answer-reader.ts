@@ -1,4 +1,12 @@
-import { framingOf, HeadParser, isAmbiguous, keepTime, UnreadableAnswer } from "./answer-head.ts";
+import {
+  cr,
+  framingOf,
+  HeadParser,
+  isAmbiguous,
+  keepTime,
+  lf,
+  UnreadableAnswer,
+} from "./answer-head.ts";
 import type { ParsedHead } from "./answer-head.ts";
 import type { Answer } from "./upstream.ts";
 
@@ -39,9 +47,6 @@ type State =
   | "chunk"
   | "chunk end"
   | "trailer";
-
-const lf = 0x0a;
-const cr = 0x0d;
 
 /**
  * Reads answers of HTTP/1.1 from bytes that come in pieces of any size (RFC 9112). One reader serves a connection, an

@@ -4,6 +4,7 @@ import { ArrivingBody } from "./arriving-body.ts";
 import type { BodyOrigin } from "./arriving-body.ts";
 import type { Cancellable, Cancellation } from "./cancellation.ts";
 import type { Deadlines, Wait, Waiting } from "./deadlines.ts";
+import { asError } from "./failure.ts";
 import { asBytes, asChunk, framingOf, joined, latin1 } from "./request-bytes.ts";
 import { requestHead } from "./request-head.ts";
 import type { BodyFraming, RequestTarget } from "./request-head.ts";
@@ -319,7 +320,7 @@ export class Connection implements AnswerSink, BodyOrigin, Cancellable, Waiting 
     // The head is as it was; what follows must not look complete.
     if (call.head !== null) this.#answerEarly(call);
     if (call.body === null) call.answered.reject(call.sending.failed(error));
-    else call.body.end(error instanceof Error ? error : new Error(String(error)));
+    else call.body.end(asError(error));
   }
 
   #close(call: Call): void {

@@ -4,7 +4,7 @@ import { connect as connectTls } from "node:tls";
 import type { Clock } from "../clock.ts";
 import { formatHost } from "../routing/host.ts";
 import type { Host } from "../routing/host.ts";
-import { failureOf, refusalOfProxy, timeoutOf } from "./failure.ts";
+import { asError, failureOf, refusalOfProxy, timeoutOf } from "./failure.ts";
 
 /** Where a connection leads. */
 export interface DialTarget extends Host {
@@ -59,7 +59,7 @@ export function dial(
     };
     const fail = (error: unknown): void => {
       finish(null);
-      reject(error instanceof Error ? error : new Error(String(error)));
+      reject(asError(error));
     };
     const abandon = (): void => fail(options.signal.reason);
     const url = `https://${formatHost(target)}`;
@@ -122,7 +122,7 @@ export function dialThrough(
     const fail = (error: unknown): void => {
       finish();
       socket.destroy();
-      reject(error instanceof Error ? error : new Error(String(error)));
+      reject(asError(error));
     };
     const abandon = (): void => fail(signal.reason);
     const ended = (): void => fail(refusalOfProxy(proxy.url, null));

@@ -95,6 +95,16 @@ export function codeOf(error: unknown): string {
   return typeof code === "string" ? code : "";
 }
 
+/** Whether an error says that a call was ended, by whoever waited for it. */
+export function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === "AbortError";
+}
+
+/** What was thrown, as an error. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
 /** Host and port only: a URL's path and query may hold what is not for others to read. */
 function hostOf(url: string): string {
   return URL.parse(url)?.host ?? "The upstream";

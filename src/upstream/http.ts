@@ -5,7 +5,7 @@ import type { Connection, Sending } from "./connection.ts";
 import { createDeadlines } from "./deadlines.ts";
 import type { Deadlines, Wait, Waiting } from "./deadlines.ts";
 import { dialThrough, secured } from "./dial.ts";
-import { failureOf, isUnconnected, refusalOfProxy, timeoutOf } from "./failure.ts";
+import { failureOf, isAbort, isUnconnected, refusalOfProxy, timeoutOf } from "./failure.ts";
 import type { OutgoingProxy } from "./outgoing-proxy.ts";
 import { Pins } from "./pinned.ts";
 import { Places, targetAt } from "./places.ts";
@@ -290,10 +290,6 @@ class Attempt implements Sending, RequestTarget, Waiting {
     if (wasStale && this.#connection !== null) this.#around.foundClosed(this, this.#connection);
     return failureOf(error, url, { isConnected: true, mayRepeat: wasStale && this.mayRepeat });
   }
-}
-
-function isAbort(error: unknown): boolean {
-  return error instanceof Error && error.name === "AbortError";
 }
 
 function isRepeatable({ method, headers, body, repeatable }: UpstreamRequest): boolean {

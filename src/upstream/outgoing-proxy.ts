@@ -1,10 +1,9 @@
-import { readFileSync } from "node:fs";
 import { rootCertificates } from "node:tls";
 import { UsageError } from "../errors.ts";
 import { createNoProxy } from "../routing/blocklist.ts";
 import { parseHost } from "../routing/host.ts";
 import type { Host } from "../routing/host.ts";
-import { certificateIn } from "./certificate.ts";
+import { certificateIn, readPem } from "./certificate.ts";
 
 /** A proxy that outgoing connections go through. */
 export interface OutgoingProxy {
@@ -43,13 +42,7 @@ export function proxyFor(proxy: OutgoingProxy | null, url: string): URL | null {
  * @throws UsageError if the file cannot be read, or has no certificate in it
  */
 export function authoritiesWith(file: string): string[] {
-  let pem: string;
-  try {
-    pem = readFileSync(file, "utf8");
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`extra_ca: ${file} cannot be read: ${reason}`);
-  }
+  const pem = readPem("extra_ca", file);
   if (certificateIn(pem) === null) {
     throw new UsageError(`extra_ca: ${file} has no certificate in PEM form`);
   }

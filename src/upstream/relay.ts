@@ -1,4 +1,5 @@
 import type { Deadlines, Waiting } from "./deadlines.ts";
+import { asError, isAbort } from "./failure.ts";
 import type { Fields } from "./headers.ts";
 import type { Answer, AnswerBody } from "./upstream.ts";
 
@@ -162,8 +163,7 @@ class Source implements AnswerBody, Waiting {
 
   #fail(error: unknown): void {
     // The call is aborted because the client has gone, which its own stream may learn only later.
-    const gone = error instanceof Error && error.name === "AbortError";
-    this.#finish(gone ? { how: "abandoned" } : { how: "failed", error });
+    this.#finish(isAbort(error) ? { how: "abandoned" } : { how: "failed", error });
   }
 }
 
@@ -188,10 +188,6 @@ export async function taken(
   } finally {
     wait.end();
   }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }
 
 /** What to answer a client with: the bytes, or a stream of what the source gives. */

@@ -22,9 +22,9 @@ export interface UpstreamRequest {
    */
   controller: Cancellation;
   /**
-   * Its `sent` is called once when the request has been handed over in full: from then on the upstream may count it. Never called
-   * for a request that fails before. Its `cancel` is called where the request has ended before there was a connection
-   * that it could have left on, whatever ended it.
+   * Its `sent` is called once when the request has been handed over in full: from then on the upstream may count it.
+   * Never called for a request that fails before. Its `cancel` is called where the request has ended before there was a
+   * connection that it could have left on, whatever ended it.
    */
   watcher?: { sent(): void; cancel?(): void } | undefined;
   /**
